@@ -29,7 +29,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 METADATA_NETWORKS = tuple(
     ipaddress.ip_network(n) for n in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32")
 )
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9._-]{1,100}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]+\]")
@@ -172,8 +172,10 @@ class _Reader:
         except (OSError, UnicodeDecodeError) as error:
             self._problem(".env", f"cannot be read as UTF-8 text ({type(error).__name__}).")
             return {}
-        for bad in (b for b in bindings if b.error):
-            self._problem(".env", f"line {bad.original.line} is not of the form NAME=value.")
+        for bad in (b.original for b in bindings if b.error):
+            blank = bad.string.removesuffix(bad.string.lstrip())  # empty lines belong to it
+            line = bad.line + blank.count("\n")
+            self._problem(".env", f"line {line} is not of the form NAME=value.")
         return {b.key: b.value for b in bindings if b.key and b.value is not None}
 
     def _mode(self) -> None:
@@ -225,6 +227,7 @@ class _Reader:
         reason = _url_problem(text)
         if reason:
             self._problem(name, reason)
+            return None
         return text.rstrip("/")
 
     def _public_url(self) -> str | None:
@@ -293,6 +296,8 @@ def _url_problem(text: str) -> str | None:
         return "is not an address."
     if parts.scheme not in ("http", "https") or not host:
         return "must be an address that begins with http:// or https:// and names a host."
+    if not text.isascii():  # clients read "１６９" as 169, which a look at the host would miss
+        return "must be in plain ASCII: write a host of other letters as xn--…."
     if parts.username or parts.password or parts.query or parts.fragment:
         return "must have no user name, password, ? or # in it."
     if _is_metadata(host):

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+NOWHERE = "/.."  # no route is called like this, so it is answered as not found, headers and all
+
+
 class Mounted:
     """Moves the prefix from PATH_INFO to SCRIPT_NAME; what lies outside of it does not exist."""
 
@@ -18,14 +21,7 @@ class Mounted:
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if not self._prefix:
-            return self._app(environ, start)
-        if path == self._prefix:
-            start("308 Permanent Redirect", [("Location", f"{self._prefix}/")])
-            return []
-        if path.startswith(f"{self._prefix}/"):
-            environ["SCRIPT_NAME"] = self._prefix
-            environ["PATH_INFO"] = path[len(self._prefix) :]
-            return self._app(environ, start)
-        start("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"Lectern is at {self._prefix}/".encode()]
+        is_inside = f"{path}/".startswith(f"{self._prefix}/")
+        environ["SCRIPT_NAME"] = self._prefix
+        environ["PATH_INFO"] = path[len(self._prefix) :] if is_inside else NOWHERE
+        return self._app(environ, start)

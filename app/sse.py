@@ -6,6 +6,8 @@ Knows the format and the pace; the events come from outside, and so does their H
 from __future__ import annotations
 
 import json
+import select
+import socket
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -15,6 +17,8 @@ from flask import Response
 from app.services.live import Event
 
 MIN_GAP_S = 0.02  # at most some 50 frames of text a second; what comes faster is joined
+KEEP_ALIVE_S = 10.0
+WRITE_TIMEOUT_S = 30.0  # a client that does not read keeps a thread no longer
 KEEP_ALIVE = b": keep-alive\n\n"
 
 Draw = Callable[[Event], dict[str, Any]]
@@ -25,18 +29,39 @@ def encode(event: Event, data: dict[str, Any]) -> bytes:
     return f"id: {event.id}\nevent: {event.name}\ndata: {text}\n\n".encode("utf-8", "replace")
 
 
-def frames(batches: Iterator[list[Event]], draw: Draw) -> Generator[bytes, None, None]:
-    """A turn's batches of events as frames; an empty batch becomes a comment."""
-    last = 0.0
+def frames(
+    batches: Iterator[list[Event]], draw: Draw, *, is_gone: Callable[[], bool]
+) -> Generator[bytes, None, None]:
+    """A turn's batches of events as frames; a comment while there are none."""
+    last = time.monotonic()
     for batch in batches:
-        if not batch:
-            yield KEEP_ALIVE
+        if is_gone():
+            return
+        now = time.monotonic()
+        if batch:
+            yield b"".join(encode(event, draw(event)) for event in joined(batch))
+            time.sleep(max(0.0, last + MIN_GAP_S - now))
+        elif now - last < KEEP_ALIVE_S:
             continue
-        yield b"".join(encode(event, draw(event)) for event in joined(batch))
-        wait_s = last + MIN_GAP_S - time.monotonic()
-        if wait_s > 0:
-            time.sleep(wait_s)
+        else:
+            yield KEEP_ALIVE
         last = time.monotonic()
+
+
+def watcher(connection: socket.socket | None) -> Callable[[], bool]:
+    """Tells whether the client has left, without waiting for a write to fail."""
+    if connection is None:
+        return lambda: False
+    connection.settimeout(WRITE_TIMEOUT_S)
+
+    def is_gone() -> bool:
+        try:
+            readable, _, _ = select.select([connection], [], [], 0)
+            return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+        except (OSError, ValueError):  # closed under our hands
+            return True
+
+    return is_gone
 
 
 def joined(batch: list[Event]) -> Iterator[Event]:

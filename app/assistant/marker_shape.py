@@ -10,6 +10,8 @@ from dataclasses import dataclass
 OPENING = re.compile(r'<action type="([a-z][a-z0-9-]{0,40})">')
 CLOSING = "</action>"
 
+_BLANKS = " \t\r\n"  # JSON's
+
 _CLOSING_AT = re.compile(r"[ \t\r\n]*+</action>")
 
 # Only the end of the value is wanted: a number of 5,000 digits must neither fail nor take long.
@@ -30,13 +32,17 @@ class NotJson(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A marker as written; `is_whole` when its payload is JSON and nothing else."""
+    """A marker's places in its text; `is_whole` when its payload is JSON and nothing else."""
 
     type: str
     start: int
+    payload_start: int
+    payload_end: int
     end: int
-    payload: str
     is_whole: bool
+
+    def payload(self, text: str) -> str:
+        return text[self.payload_start : self.payload_end].strip(_BLANKS)
 
 
 class Closings:
@@ -64,7 +70,7 @@ def decode(text: str, start: int, decoder: json.JSONDecoder = _DECODER) -> tuple
         window = text[start : start + size]
         is_all = start + size >= len(text)
         try:
-            value, end = decoder.raw_decode(window, len(window) - len(window.lstrip(" \t\r\n")))
+            value, end = decoder.raw_decode(window, len(window) - len(window.lstrip(_BLANKS)))
         except json.JSONDecodeError as error:
             is_cut = (
                 error.msg.startswith("Unterminated") or error.pos > len(window) - _LONGEST_TOKEN
@@ -94,9 +100,9 @@ def measure(text: str, tag: re.Match[str], closings: Closings, *, limit: int) ->
         end = start
     else:
         if closing := _CLOSING_AT.match(text, end):
-            return Shape(tag[1], tag.start(), closing.end(), text[start:end].strip(), True)
+            return Shape(tag[1], tag.start(), start, end, closing.end(), is_whole=True)
     close = closings.after(end)
     stop = close + len(CLOSING)
     if stop > min(limit, len(text)):
         return None
-    return Shape(tag[1], tag.start(), stop, text[start:close].strip(), False)
+    return Shape(tag[1], tag.start(), start, close, stop, is_whole=False)

@@ -6,9 +6,8 @@ Knows nothing of what an action does, nor whether its type exists.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from app.assistant.marker_blocks import ESCAPED, FENCED, INDENTED, SPAN
 from app.assistant.marker_context import Found, find
@@ -17,7 +16,7 @@ from app.assistant.marker_payload import PayloadError, copied, parse_payload
 __all__ = ["Inert", "Marker", "Part", "PayloadError", "Prose", "display", "parse_payload", "split"]
 
 MAX_MARKERS = 5
-# Copies do not count towards the five; more markers than this are not even compared.
+# Copies do not count towards the five, but no more than these are compared, and so can be live.
 _MAX_COMPARED = 20
 
 COPIED = "This was copied from something the assistant read, so it cannot be clicked."
@@ -58,27 +57,30 @@ def split(answer: str, *, read: Iterable[str] = ()) -> tuple[Part, ...]:
     `read` is everything in the request that somebody else than the assistant wrote.
     """
     found = find(answer)
-    payloads = (one.shape.payload for one in found if not one.reason)
-    compared = list(islice(payloads, _MAX_COMPARED))
-    inert = copied(compared, read) if compared else frozenset()
-    return tuple(_parts(answer, found, inert))
+    live = [one for one in found if not one.reason][:_MAX_COMPARED]
+    payloads = {one.start: one.shape.payload(answer) for one in live}
+    inert = copied(payloads.values(), read) if payloads else frozenset()
+    return tuple(_parts(answer, found, payloads, inert))
 
 
-def _parts(answer: str, found: Sequence[Found], inert: frozenset[str]) -> Iterator[Part]:
+def _parts(
+    answer: str, found: Sequence[Found], payloads: Mapping[int, str], inert: frozenset[str]
+) -> Iterator[Part]:
     at, left = 0, MAX_MARKERS
     for one in found:
         if at < one.start:
             yield Prose(answer[at : one.start])
         at, text = one.end, answer[one.start : one.end]
+        payload = payloads.get(one.start)
         if one.reason:
             yield Inert(text, one.reason)
-        elif one.shape.payload in inert:
+        elif payload in inert:
             yield Inert(text, COPIED)
-        elif left == 0:
+        elif payload is None or not left:
             yield Inert(text, TOO_MANY)
         else:
             left -= 1
-            yield Marker(text, one.shape.type, one.shape.payload)
+            yield Marker(text, one.shape.type, payload)
     if at < len(answer):
         yield Prose(answer[at:])
 

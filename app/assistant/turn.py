@@ -41,6 +41,7 @@ MAX_ROUNDS = 8
 MAX_CALLS_PER_ROUND = 4
 MAX_CALLS = 16
 MAX_TOOL_CHARS = 110_000
+TICK_S = 1.0  # how often a viewer may look up while nothing happens
 INTERRUPTED = "The server stopped while this answer was being written. Ask again to go on."
 
 
@@ -186,7 +187,7 @@ class Assistant:
     def _events(self, conversation: Conversation, turn: str, after: int) -> Iterator[list[Event]]:
         is_done = False
         for _ in range(2):  # the second look is for a turn whose process died meanwhile
-            for batch in self.live.follow(turn, after=after):
+            for batch in self.live.follow(turn, after=after, tick_s=TICK_S):
                 yield batch
                 after = batch[-1].id if batch else after
                 is_done = is_done or any(event.name == "done" for event in batch)

@@ -196,7 +196,8 @@ def _take_stream() -> Callable[[], None]:
 
 def _stream(turn: str, after: int, release: Callable[[], None]) -> Response:
     batches = services().assistant.events(current_user.id, turn, after=after)
-    body = stream_with_context(sse.frames(batches, _drawn))
+    is_gone = sse.watcher(request.environ.get("gunicorn.socket"))
+    body = stream_with_context(sse.frames(batches, _drawn, is_gone=is_gone))
     return sse.stream(cast("Generator[bytes, None, None]", body), release)
 
 

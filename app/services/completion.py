@@ -79,6 +79,7 @@ class Accumulator:
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     has_begun: bool = False
+    size: int = 0  # characters of text and of arguments
 
     def add(self, chunk: JSON) -> str:
         self.model = self.model or _string(chunk.get("model"))
@@ -86,6 +87,7 @@ class Accumulator:
             self.usage = _usage(chunk["usage"])
         pieces = [self._add_choice(choice) for choice in _objects(chunk.get("choices"))]
         text = "".join(pieces)
+        self.size += len(text)
         if text:
             self.text.append(text)
         return text
@@ -107,9 +109,9 @@ class Accumulator:
         slot = self._slot(call.get("index"), _string(call.get("id")), name)
         slot.id = slot.id or _string(call.get("id"))
         slot.name = slot.name or name
-        slot.arguments += (
-            json.dumps(arguments) if isinstance(arguments, dict) else _string(arguments)
-        )
+        piece = json.dumps(arguments) if isinstance(arguments, dict) else _string(arguments)
+        slot.arguments += piece
+        self.size += len(piece)
         known = ("index", "id", "type", "function")
         slot.extra.update({k: v for k, v in call.items() if k not in known})
 

@@ -181,15 +181,14 @@ class ChatModel:
     ) -> Generator[str, None, Completion]:
         create: Any = client.chat.completions.with_streaming_response.create
         deadline = time.monotonic() + CALL_DEADLINE_S
-        answer, size = Accumulator(), 0
+        answer = Accumulator()
         with create(**request) as response:
             for chunks in _chunks(response.iter_bytes()):
                 _check(stop, deadline)
                 text = "".join([answer.add(_checked(chunk)) for chunk in chunks])
-                size += len(text)
                 if text:
                     yield text
-                if size > MAX_ANSWER_CHARS:
+                if answer.size > MAX_ANSWER_CHARS:
                     answer.finish = "length"
                     break
         if stop.event.is_set():

@@ -21,6 +21,7 @@ from app.services.history_index import HistoryIndex
 from app.services.live import LiveTurns
 from app.services.llm import ChatModel
 from app.services.protocols import CI, Forge
+from app.services.readiness import Readiness
 from app.services.workspace import Workspace
 from app.settings import CISettings, ForgeSettings, Settings
 from app.transcript import Transcript
@@ -43,7 +44,7 @@ class Services:
     assistant: Assistant
     transcript: Transcript
     forge: Forge | None
-    ci: CI | None
+    readiness: Readiness
     llm: ChatModel | None
     streams: threading.BoundedSemaphore
 
@@ -90,7 +91,7 @@ def build(settings: Settings, *, renderer: Renderer | None = None) -> Services:
         assistant=assistant,
         transcript=Transcript(renderer, proposals),
         forge=forge,
-        ci=_ci(settings.ci),
+        readiness=Readiness(settings, forge, _ci(settings.ci)),
         llm=llm,
         streams=threading.BoundedSemaphore(MAX_STREAMS),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,9 @@ from flask import Flask
 
 from app.demo.forgejo import Forgejo
 from app.demo.model import Model
-from app.demo.wire import Server, serve
+from app.demo.wire import serve
 from app.settings import ForgeSettings, LLMSettings, Secret, Settings
-from tests.support import FILES, KEY, PNG, TOKEN, Person, running
+from tests.support import FILES, KEY, PNG, TOKEN, Person, World, running
 
 
 @pytest.fixture
@@ -39,14 +39,6 @@ def forgejo() -> Forgejo:
     forge.add_repository("acme/widgets", labels=[("bug", "d73a4a"), ("docs", "0075ca")])
     forge.add_token(TOKEN, "keeper")
     return forge
-
-
-@dataclass
-class World:
-    """The doubles as they are served."""
-
-    model: Server
-    forge: Server
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app
+from app.demo.wire import Server
 from app.rendering import Renderer
 from app.settings import Settings
 from app.wiring import EXTENSION, Services, build
@@ -54,6 +55,14 @@ def running(settings: Settings) -> Iterator[Flask]:
 def services_of(app: Flask) -> Services:
     found: Services = app.extensions[EXTENSION]
     return found
+
+
+@dataclass
+class World:
+    """The doubles as they are served."""
+
+    model: Server
+    forge: Server
 
 
 @dataclass

@@ -21,13 +21,14 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     from flask import Flask
 
     from app import errors, guards
+    from app.assets import KEEP_S, static_path
     from app.blueprints import actions, auth, chat, docs, health, history, screen
     from app.mount import Mounted
     from app.state import prepare, secret_key
     from app.wiring import EXTENSION, build
 
     prepare(settings)
-    app = Flask(__name__)
+    app = Flask(__name__, static_url_path=static_path())
     app.config.update(
         SECRET_KEY=secret_key(settings),
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
@@ -35,7 +36,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
         SESSION_COOKIE_NAME="lectern",
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_HTTPONLY=True,
-        SEND_FILE_MAX_AGE_DEFAULT=3600,
+        SEND_FILE_MAX_AGE_DEFAULT=KEEP_S,
     )
     app.extensions[EXTENSION] = services or build(settings)
     app.wsgi_app = Mounted(app.wsgi_app, settings.url_prefix)  # type: ignore[method-assign,assignment]

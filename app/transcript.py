@@ -14,11 +14,10 @@ from markupsafe import Markup
 
 from app.actions.proposals import SENT_AS, Proposal, Proposals
 from app.actions.registry import Action
+from app.assistant.tools import detail
 from app.assistant.turn import INTERRUPTED
 from app.rendering import Renderer
 from app.services.history import Record
-
-MAX_DETAIL_CHARS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +199,13 @@ def _one(records: Sequence[Record], role: str) -> Record:
 
 
 def _tool(record: Record) -> Tool:
-    content = str(record.get("content", ""))
-    cut = content[:MAX_DETAIL_CHARS] + ("\n…" if len(content) > MAX_DETAIL_CHARS else "")
     call = record.get("call") or {}
     return Tool(
         call=str(call.get("id", record.get("id", ""))),
         name=str(record.get("name", "")),
         ok=bool(record.get("ok")),
         summary=str(record.get("summary", record.get("name", ""))),
-        detail=cut,
+        detail=detail(str(record.get("content", ""))),
     )
 
 

@@ -21,7 +21,8 @@ MAX_DEPTH = 8
 # The bounds of the search for copies: characters of text, and characters decoded as JSON. Both are
 # above what a turn reads; when they are used up, every payload counts as copied.
 MAX_READ_CHARS = 4_000_000
-MAX_DECODED_CHARS = 4_000_000
+MAX_DECODED_CHARS = 8_000_000
+_CHARS_PER_OBJECT = 200  # to begin one takes as long as that
 
 _MAX_INTEGER_DIGITS = 30
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -135,13 +136,15 @@ class _Search:
         self.found: set[str] = set()
         self._budget = MAX_DECODED_CHARS
         self._letters = {payload: _without_blanks(payload) for payload in self.payloads}
-        self._objects: defaultdict[str, set[str]] = defaultdict(set)
-        self._keys: set[str] = set()
+        self._objects: defaultdict[str | None, set[str]] = defaultdict(set)
+        self._keys: set[frozenset[str]] = set()
+        self._any_keys: set[str] = set()
         for payload in self.payloads:
             value, _ = _decoded(payload, 0)
             if isinstance(value, dict):
                 self._objects[_canonical(value)].add(payload)
-                self._keys.update(value)
+                self._keys.add(frozenset(value))
+                self._any_keys.update(value)
 
     @property
     def is_over(self) -> bool:
@@ -152,13 +155,16 @@ class _Search:
         self.found.update(payload for payload, letters in self._letters.items() if letters in bare)
         for start in _OBJECT.finditer(text):
             key = start[1]
-            if key is None or key in self._keys or "\\" in key:
-                value, looked_at = _decoded(text, start.start())
-                self._budget -= looked_at
-                if isinstance(value, dict):
-                    self.found.update(self._objects.get(_canonical(value), ()))
-                if self.is_over:
-                    return
+            if key is None or key in self._any_keys or "\\" in key:
+                self._compare(text, start.start())
+            if self.is_over:
+                return
+
+    def _compare(self, text: str, start: int) -> None:
+        value, looked_at = _decoded(text, start)
+        self._budget -= looked_at + _CHARS_PER_OBJECT
+        if isinstance(value, dict) and frozenset(value) in self._keys:
+            self.found.update(self._objects.get(_canonical(value), ()))
 
 
 def _decoded(text: str, start: int) -> tuple[object, int]:
@@ -170,8 +176,11 @@ def _decoded(text: str, start: int) -> tuple[object, int]:
     return value, end - start
 
 
-def _canonical(value: dict[str, object]) -> str:
-    return _without_blanks(json.dumps(value, sort_keys=True))
+def _canonical(value: dict[str, object]) -> str | None:
+    try:
+        return _without_blanks(json.dumps(value, sort_keys=True))
+    except RecursionError:  # far too deep for a payload
+        return None
 
 
 def _without_blanks(text: str) -> str:

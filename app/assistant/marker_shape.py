@@ -72,9 +72,7 @@ def decode(text: str, start: int, decoder: json.JSONDecoder = _DECODER) -> tuple
         try:
             value, end = decoder.raw_decode(window, len(window) - len(window.lstrip(_BLANKS)))
         except json.JSONDecodeError as error:
-            is_cut = (
-                error.msg.startswith("Unterminated") or error.pos > len(window) - _LONGEST_TOKEN
-            )
+            is_cut = _is_cut(error, len(window))
             if is_all or not is_cut:
                 raise NotJson(error.pos, is_cut=is_cut) from error
         except RecursionError as error:
@@ -83,6 +81,10 @@ def decode(text: str, start: int, decoder: json.JSONDecoder = _DECODER) -> tuple
             if is_all or end < len(window):
                 return value, start + end
         size *= 8
+
+
+def _is_cut(error: json.JSONDecodeError, size: int) -> bool:
+    return error.msg.startswith("Unterminated") or error.pos > size - _LONGEST_TOKEN
 
 
 def measure(text: str, tag: re.Match[str], closings: Closings, *, limit: int) -> Shape | None:

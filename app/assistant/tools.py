@@ -17,6 +17,7 @@ from app.services.search import search
 from app.services.workspace import File, Workspace
 
 MAX_FILE_BYTES = 100_000
+MAX_DETAIL_CHARS = 4_000
 MAX_READ_BYTES = 4_000_000  # how far into a file line numbers may point
 
 Arguments = dict[str, Any]
@@ -152,6 +153,11 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         )
     }
 )
+
+
+def detail(content: str) -> str:
+    """What a person sees of a result when they open its line."""
+    return content[:MAX_DETAIL_CHARS] + ("\n…" if len(content) > MAX_DETAIL_CHARS else "")
 
 
 def call_tool(desk: Desk, name: str, arguments_text: str) -> tuple[Arguments, ToolResult]:

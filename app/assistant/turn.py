@@ -26,7 +26,7 @@ from app.assistant.prompt import (
     result,
     texts_read,
 )
-from app.assistant.tools import TOOLS, Desk, ToolResult, call_tool
+from app.assistant.tools import TOOLS, Desk, ToolResult, call_tool, detail
 from app.services.completion import Completion, ToolCall, Usage
 from app.services.errors import ConversationNotFound, StorageFailed, UpstreamError
 from app.services.history import Conversation, History
@@ -372,9 +372,8 @@ class _Turn:
             round=number,
             at=len(self.text),
         )
-        self.live.emit(
-            "tool_result", call=call.id, name=call.name, ok=done.ok, summary=done.summary
-        )
+        shown = {"summary": done.summary, "detail": detail(content)}
+        self.live.emit("tool_result", call=call.id, name=call.name, ok=done.ok, **shown)
         return ToolResult(done.ok, content, done.summary, done.sources)
 
     def _conclude(self, outcome: str, failure: TurnFailure | None) -> None:

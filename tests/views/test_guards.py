@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.assets import static_path
 from app.settings import Secret, Settings
 from tests.support import Person, running
 
@@ -39,7 +40,7 @@ def guarded(bare_settings: Settings) -> Iterator[Flask]:
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
-@pytest.mark.parametrize("path", ["/", "/healthz", "/static/js/main.js"])
+@pytest.mark.parametrize("path", ["/", "/healthz", f"{static_path()}/js/main.js"])
 def test_a_foreign_host_name_is_refused(client: FlaskClient, host: str, path: str) -> None:
     answer = client.get(path, headers={"Host": host}, buffered=True)
     assert answer.status_code == 400
@@ -187,7 +188,7 @@ def test_health_needs_no_token(guarded: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/healthz", "/nothing", "/static/js/main.js", "/chat/history"]
+    "path", ["/", "/healthz", "/nothing", f"{static_path()}/js/main.js", "/chat/history"]
 )
 def test_every_answer_carries_the_headers(client: FlaskClient, path: str) -> None:
     headers = client.get(path, buffered=True).headers
@@ -205,3 +206,9 @@ def test_every_answer_carries_the_headers(client: FlaskClient, path: str) -> Non
 def test_a_refusal_carries_the_headers_too(client: FlaskClient) -> None:
     answer = client.get("/", headers={"Host": "evil.test"})
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_static_files_may_be_kept_for_good(client: FlaskClient) -> None:
+    answer = client.get(f"{static_path()}/js/main.js", buffered=True)
+    assert "max-age=31536000" in answer.headers["Cache-Control"]
+    assert "no-store" not in answer.headers["Cache-Control"]

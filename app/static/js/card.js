@@ -1,6 +1,8 @@
 // Cards between the click and the answer. The server draws every state; here only focus is kept, and what an answer
 // that is no card may do to one.
 
+const UNREACHED = "Lectern could not be reached. Clicking again is safe: a card takes effect once at most.";
+
 export function cards(element) {
   element.addEventListener("htmx:beforeSwap", (event) => {
     const card = event.target.closest("[data-card]");
@@ -21,14 +23,15 @@ export function cards(element) {
     event.target.form.requestSubmit();
   });
   element.addEventListener("input", ({ target }) => {
-    if (target.matches("[data-line]") && /[\r\n]/.test(target.value)) target.value = target.value.replace(/[\r\n]+/g, " ");
+    if (!target.matches("[data-line]") || !/[\r\n]/.test(target.value)) return;
+    target.value = target.value.replace(/[\r\n]+/g, " ");
   });
   for (const failure of ["htmx:sendError", "htmx:timeout"]) {
     element.addEventListener(failure, (event) => {
       const card = event.target.closest("[data-card]");
       if (!card) return;
       const problem = problemOf(card);
-      problem.textContent = "Lectern could not be reached. Clicking again is safe: a card takes effect once at most.";
+      problem.textContent = UNREACHED;
       problem.hidden = false;
     });
   }

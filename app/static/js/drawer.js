@@ -83,7 +83,8 @@ export class Drawer {
     const address = new URL(this.#aside.dataset.panelUrl, document.baseURI);
     if (conversation) address.searchParams.set("conversation", conversation);
     // Asked for as a fragment, so that no answer can be meant for a navigation.
-    const response = await fetch(address, { headers: { Accept: "text/html", "HX-Request": "true" }, signal });
+    const headers = { Accept: "text/html", "HX-Request": "true" };
+    const response = await fetch(address, { headers, signal });
     if (!response.ok) throw Object.assign(new Error("The panel was refused"), { status: response.status });
     return response.text();
   }
@@ -92,12 +93,9 @@ export class Drawer {
     const { docRel = "", pageKind } = document.body.dataset;
     const isOwn = docRel ? panel.dataset.doc === docRel : panel.dataset.pageKind === pageKind;
     panel.querySelector("[data-switch]").hidden = isOwn;
-    if (problem && panel.querySelector("[data-problem]")) {
-      panel.querySelector("[data-problem-text]").textContent = problem;
-      panel.querySelector("[data-problem]").hidden = false;
-    }
     panel.dispatchEvent(new CustomEvent("lectern:html", { bubbles: true }));
     this.#chat = new Chat(panel, { load: (options) => this.load(options), signIn: this.#signIn });
+    if (problem) this.#chat.complain(problem);
   }
 
   get #signIn() {
@@ -137,8 +135,9 @@ export class Drawer {
     else if (isSwitch) {
       running.end();
       this.load({ conversation: "", focus: true });
-    } else if (isReload) this.load({ conversation: this.#body.querySelector("[data-panel]").dataset.conversation });
-    else return;
+    } else if (isReload) {
+      this.load({ conversation: this.#body.querySelector("[data-panel]").dataset.conversation });
+    } else return;
     event.preventDefault();
   }
 
@@ -152,7 +151,7 @@ export class Drawer {
   }
 }
 
-/** Runs `change` and scrolls so that what was at the top of the window still is, however the text was broken anew. */
+/** Runs `change` and scrolls so that what was at the top of the window still is, however the lines break. */
 export function keepPlace(change) {
   const { style } = document.documentElement;
   const blocks = document.querySelectorAll("[data-prose] > *");

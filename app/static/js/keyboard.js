@@ -3,13 +3,12 @@
 export function shortcuts(drawer, aside) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape" && drawer.isOpen && (aside.contains(event.target) || event.target === document.body)) {
-      event.preventDefault();
-      drawer.shut();
-    } else if (event.key === "a" && !isTyping(event.target) && document.documentElement.dataset.tree !== "sheet") {
-      event.preventDefault();
-      drawer.open();
-    }
+    const isHere = aside.contains(event.target) || event.target === document.body;
+    const isSheet = document.documentElement.dataset.tree === "sheet";
+    if (event.key === "Escape" && drawer.isOpen && isHere) drawer.shut();
+    else if (event.key === "a" && !isTyping(event.target) && !isSheet) drawer.open();
+    else return;
+    event.preventDefault();
   });
 }
 

@@ -5,6 +5,8 @@ import { readEvents } from "./sse.js";
 const TRIES = 8;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 8_000;
+const LOST = "The connection was lost. The answer may still be written; load the page again to see it.";
+const UNTAKEN = "The connection broke before the question was taken. Your words are still here.";
 
 /** What went wrong before or instead of a stream, in words for the person. */
 export class StreamFailure extends Error {
@@ -19,7 +21,8 @@ export class StreamFailure extends Error {
 export async function ask(form, signal) {
   let stream;
   try {
-    stream = await open(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }, signal);
+    const body = new URLSearchParams(new FormData(form));
+    stream = await open(form.action, { method: "POST", body }, signal);
   } catch (error) {
     if (signal.aborted) throw error;
     throw new StreamFailure("Lectern could not be reached. Your words are still here.");
@@ -56,10 +59,10 @@ export async function* turnEvents({ stream = null, turn = "", urlOf, signal }) {
       }
     }
     if (isDone || signal.aborted) return;
-    if (!turn) throw new StreamFailure("The connection broke before the question was taken. Your words are still here.");
+    if (!turn) throw new StreamFailure(UNTAKEN);
     if (stream || tries > 0) await pause(tries, signal);
     tries += 1;
-    if (tries > TRIES) throw new StreamFailure("The connection was lost. The answer may still be written.");
+    if (tries > TRIES) throw new StreamFailure(LOST);
     stream = await resume(urlOf(turn), last, signal);
   }
 }

@@ -27,8 +27,10 @@ function mark(links) {
 }
 
 function read(headings) {
-  const isEnd = window.scrollY > 0 && window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
+  const { scrollHeight } = document.documentElement;
+  const isEnd = window.scrollY > 0 && window.innerHeight + window.scrollY >= scrollHeight - 2;
   // The last sections may be too short to reach the top: then the one that was asked for, or the last.
   if (isEnd) return headings.find((heading) => heading.matches(":target")) ?? headings.at(-1);
-  return headings.findLast((heading) => heading.getBoundingClientRect().top < window.innerHeight * READING_LINE);
+  const line = window.innerHeight * READING_LINE;
+  return headings.findLast((heading) => heading.getBoundingClientRect().top < line);
 }

@@ -40,7 +40,7 @@ export class TurnView {
   }
 
   /** Applies one event of the stream. Tools and cards that are already there are not drawn twice. */
-  apply({ event, data }) {
+  apply(event, data) {
     this[`on_${event}`]?.(data);
   }
 
@@ -87,18 +87,19 @@ export class TurnView {
     this.#say(doing);
   }
 
-  on_tool_result({ call, ok, summary, html }) {
+  on_tool_result({ call, ok, summary, detail, html }) {
     const tool = this.#tool(call);
     tool.dataset.state = ok ? "ok" : "failed";
     part(tool, "tool-failed").hidden = ok;
     part(tool, "tool-summary").textContent = summary;
+    const text = part(tool, "tool-detail");
+    text.textContent = detail ?? text.textContent;
     if (html) {
-      const detail = part(tool, "tool-detail");
-      detail.parentElement.querySelector("[data-tool-html]")?.remove();
+      text.parentElement.querySelector("[data-tool-html]")?.remove();
       const box = document.createElement("div");
       box.dataset.toolHtml = "";
       box.append(fragment(html));
-      detail.after(box);
+      text.after(box);
       enliven(box);
     }
     this.#say("Thinking");

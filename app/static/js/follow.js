@@ -9,6 +9,7 @@ export class Follow {
   #observer;
   #active = false;
   #atEnd = true;
+  #top = 0;
 
   constructor(scroller, content, button) {
     this.#scroller = scroller;
@@ -38,7 +39,10 @@ export class Follow {
   #look() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
     const distance = scrollHeight - scrollTop - clientHeight;
-    this.#atEnd = distance < NEAR_PX;
+    // The list may have grown since we scrolled: only a person moves it up and away from the end.
+    if (distance < NEAR_PX) this.#atEnd = true;
+    else if (scrollTop < this.#top) this.#atEnd = false;
+    this.#top = scrollTop;
     this.#button.hidden = distance < FAR_PX;
   }
 

@@ -103,9 +103,16 @@ class _Line:
 class ChatModel:
     """Streams completions of one model of one server. Safe for many threads."""
 
-    def __init__(self, settings: LLMSettings, *, read_timeout_s: float = READ_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        settings: LLMSettings,
+        *,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        retry_wait_s: float = RETRY_WAIT_S,
+    ) -> None:
         self.model = settings.model
         self._read_timeout_s = read_timeout_s
+        self._retry_wait_s = retry_wait_s
         self._settings = settings
         self._idle: list[_Line] = []
         self._mutex = threading.Lock()
@@ -118,6 +125,13 @@ class ChatModel:
         _ = line.client.chat.completions.with_streaming_response
         self._idle.append(line)
 
+    def close(self) -> None:
+        """Close the connections that are kept. The next question opens one again."""
+        with self._mutex:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.client.close()
+
     def stream(
         self,
         messages: Sequence[JSON],
@@ -125,7 +139,7 @@ class ChatModel:
         *,
         stop: Stop,
         may_call: bool = True,
-    ) -> Iterator[str | Completion]:
+    ) -> Generator[str | Completion, None, None]:
         """Pieces of text as they come, then the whole Completion.
 
         Raises UpstreamError; nothing is tried again once the answer has begun.
@@ -142,13 +156,20 @@ class ChatModel:
                     begun = True
                     yield item
             except UpstreamError as error:
-                wait_s = _wait_s(error)
+                wait_s = self._wait_s(error)
                 if begun or attempt == 2 or wait_s is None:
                     raise
                 if stop.event.wait(wait_s):
                     raise _stopped() from None
             else:
                 return
+
+    def _wait_s(self, error: UpstreamError) -> float | None:
+        """How long to wait before the one second try; None: do not try again."""
+        if error.code not in TRIED_AGAIN:
+            return None
+        wait_s = self._retry_wait_s if error.retry_after_s is None else float(error.retry_after_s)
+        return wait_s if wait_s <= MAX_RETRY_WAIT_S else None
 
     def _once(self, request: JSON, stop: Stop) -> Iterator[str | Completion]:
         import httpx2
@@ -277,14 +298,6 @@ def _whole(answer: Accumulator) -> Completion:
 def _names_options(error: Exception) -> bool:
     status = getattr(error, "status_code", None)
     return status in (400, 422) and "stream_options" in str(error)
-
-
-def _wait_s(error: UpstreamError) -> float | None:
-    """How long to wait before the one second try; None: do not try again."""
-    if error.code not in TRIED_AGAIN:
-        return None
-    wait_s = RETRY_WAIT_S if error.retry_after_s is None else float(error.retry_after_s)
-    return wait_s if wait_s <= MAX_RETRY_WAIT_S else None
 
 
 def _translated(error: Exception, stop: Stop) -> UpstreamError:

@@ -30,7 +30,8 @@ function read(headings) {
   const { scrollHeight } = document.documentElement;
   const isEnd = window.scrollY > 0 && window.innerHeight + window.scrollY >= scrollHeight - 2;
   // The last sections may be too short to reach the top: then the one that was asked for, or the last.
-  if (isEnd) return headings.find((heading) => heading.matches(":target")) ?? headings.at(-1);
+  const isAskedFor = (heading) => heading.matches(":target") && heading.getBoundingClientRect().top >= 0;
+  if (isEnd) return headings.find(isAskedFor) ?? headings.at(-1);
   const line = window.innerHeight * READING_LINE;
   return headings.findLast((heading) => heading.getBoundingClientRect().top < line);
 }

@@ -29,7 +29,7 @@ demo: $(RUN)  ## Everything at once, simulated: no account, no network
 	$(BIN)/lectern demo --open
 
 test: $(TEST)  ## All tests, browser tests included
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 browser: $(TEST)  ## The browser tests alone
 	$(BIN)/pytest tests/browser $(ARGS)

@@ -69,12 +69,18 @@ def log_to_stderr() -> None:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("lectern").setLevel(logging.INFO)
+    # Its warnings name addresses with their query.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def run(settings: Settings, *, workers: int, ready: Callable[[int], None]) -> None:
-    """Serve until told to stop; `ready` is called with the port once it is bound."""
+    """Serve until told to stop; `ready` is called with the port once it is bound.
+
+    Raises SettingsError or OSError before anything is bound.
+    """
     from app import create_app
 
+    prepare(settings)
     listener = listen(settings.host, settings.port)
     ready(listener.getsockname()[1])
     chosen = options(settings) | {
@@ -82,7 +88,14 @@ def run(settings: Settings, *, workers: int, ready: Callable[[int], None]) -> No
         "workers": workers,
         "loglevel": "warning",
     }
-    _Server(lambda: create_app(settings), chosen).run()
+    master = os.getpid()
+    try:
+        _Server(lambda: create_app(settings), chosen).run()
+    except SystemExit as end:
+        if os.getpid() != master:
+            # A forked worker: what its caller would do at the end is the master's to do.
+            os._exit(end.code if isinstance(end.code, int) else 1)
+        raise
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 from flask import Flask
 
@@ -14,6 +15,10 @@ from app.demo.model import Model
 from app.demo.wire import serve
 from app.settings import ForgeSettings, LLMSettings, Secret, Settings
 from tests.support import FILES, KEY, PNG, TOKEN, Person, World, running
+
+# Machines are shared and slow at times: what is too slow is said by the tests that measure it.
+hypothesis.settings.register_profile("lectern", deadline=None)
+hypothesis.settings.load_profile("lectern")
 
 
 @pytest.fixture

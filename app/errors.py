@@ -13,7 +13,7 @@ from types import MappingProxyType
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.actions.proposals import InvalidPayload, ProposalNotFound, ProposalState
 from app.services import errors
@@ -196,7 +196,10 @@ def init_app(app: Flask) -> None:
             return error
         problem = problem_of(error)
         if problem is None:
-            log.error("unforeseen %s at %s", type(error).__name__, request.endpoint, exc_info=error)
+            log.error("unforeseen at %s: %s", request.endpoint, errors.trace_of(error))
             message = "Lectern failed here. This is its own fault; the log has the details."
             problem = Problem(500, "internal", "Something failed", message, is_retryable=True)
-        return answer(problem)
+        response = answer(problem)
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response

@@ -28,7 +28,7 @@ from app.assistant.prompt import (
 )
 from app.assistant.tools import TOOLS, Desk, ToolResult, call_tool, detail
 from app.services.completion import Completion, ToolCall, Usage
-from app.services.errors import ConversationNotFound, StorageFailed, UpstreamError
+from app.services.errors import ConversationNotFound, StorageFailed, UpstreamError, trace_of
 from app.services.history import Conversation, History
 from app.services.history_index import HistoryIndex
 from app.services.live import Event, LiveTurn, LiveTurns, conversation_of
@@ -239,8 +239,8 @@ class _Turn:
         outcome = "failed"
         try:
             outcome = self._outcome()
-        except Exception:  # noqa: BLE001  the last resort: a turn always ends
-            log.exception("turn %s ended by an unforeseen error", self.live.id)
+        except Exception as error:  # noqa: BLE001  the last resort: a turn always ends
+            log.error("turn %s ended by an unforeseen %s", self.live.id, trace_of(error))
             failure = TurnFailure("internal", "Lectern itself failed here.", retryable=True)
             self._tell_error(failure.code, str(failure), failure.retryable)
             with suppress(StorageFailed):

@@ -15,9 +15,15 @@ Knows nothing of HTTP answers to browsers: `app/errors.py` turns these into page
 
 from __future__ import annotations
 
+import traceback
 from typing import Literal
 
 Effect = Literal["none", "unknown"]
+
+
+def trace_of(error: BaseException) -> str:
+    """The type and the place of an error for the log; its own words may quote what was said."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 class LecternError(Exception):
@@ -64,10 +70,10 @@ class NotConfigured(LecternError):
 class UpstreamError(LecternError):
     """An upstream did not do what was asked.
 
-    `code` is a stable word (`unreachable`, `timeout`, `unauthorized`, `forbidden`, `not_found`, `moved`,
-    `archived`, `invalid`, `rate_limited`, `failed`, `bad_answer`); `status` is what the upstream answered,
-    if it answered; `effect` says whether the request can have had one: "none" when it was refused or never
-    arrived, "unknown" when it may have been carried out all the same.
+    `code` is a stable word (`unreachable`, `timeout`, `unauthorized`, `forbidden`, `not_found`,
+    `moved`, `archived`, `invalid`, `rate_limited`, `failed`, `bad_answer`); `status` is what the
+    upstream answered, if it answered; `effect` says whether the request can have had one: "none"
+    when it was refused or never arrived, "unknown" when it may have been carried out all the same.
     """
 
     def __init__(

@@ -212,3 +212,9 @@ def test_static_files_may_be_kept_for_good(client: FlaskClient) -> None:
     answer = client.get(f"{static_path()}/js/main.js", buffered=True)
     assert "max-age=31536000" in answer.headers["Cache-Control"]
     assert "no-store" not in answer.headers["Cache-Control"]
+
+
+def test_an_address_that_takes_other_methods_names_them(client: FlaskClient) -> None:
+    answer = client.get("/chat/new")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "OPTIONS, POST"

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from app.services.storage import make_private
+from app.services.storage import make_private, write_private
 from app.settings import Settings, SettingsError
 
 
@@ -17,7 +17,7 @@ def prepare(settings: Settings) -> None:
         make_private(state)
         ignore = state / ".gitignore"
         if state.is_relative_to(settings.root) and not ignore.exists():
-            ignore.write_text("*\n")
+            write_private(ignore, b"*\n")
         if not os.access(state, os.W_OK | os.X_OK):
             raise PermissionError
     except OSError as error:

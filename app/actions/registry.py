@@ -147,7 +147,7 @@ def _shown(key: str) -> str:
 
 INSTRUCTIONS = """\
 Proposing an action. You cannot change anything on the forge yourself. When the person and you
-have agreed on something, end your answer with a marker on a line of its own, outside lists,
+have agreed on something, end your answer with a marker in a paragraph of its own, outside lists,
 quotes and code:
 <action type="issue-create">{"title": "…", "body": "…", "labels": ["…"]}</action>
 The payload is one JSON object: title (one line, required), body (Markdown), labels (names,

@@ -54,7 +54,7 @@ class Gate:
         self._kept = [rest] if rest else []
         if not reader.is_in_marker:
             self._marker = None
-        elif self._marker is None or shown:
+        elif self._marker is None:
             self._marker = _OpenMarker(rest)
         return "".join(shown)
 

@@ -115,19 +115,6 @@ def fence_end(text: str, start: int, fence: Fence, *, is_nested: bool) -> int:
     return len(text)
 
 
-def indented_end(text: str, start: int) -> int:
-    """Behind the last line of the indented code that begins at `start`."""
-    end = start
-    while start < len(text):
-        line = line_at(text, start)
-        start += len(line) + 1
-        is_blank = not line.strip(" \t")
-        if not is_blank and columns(line) < 4:
-            break
-        end = end if is_blank else start
-    return min(end, len(text))
-
-
 def container_of(bare: str) -> tuple[str, bool] | None:
     """Which block that is no paragraph begins here, and whether it holds indented lines as well."""
     return next(((why, sticky) for start, why, sticky in _CONTAINERS if start.match(bare)), None)

@@ -72,7 +72,7 @@ class _Scanner:
             self._skip_fence(fence)
             return
         if column >= 4 and self._inside is None and not self._sticky:
-            self._skip(blocks.indented_end(self._text, self._position), blocks.INDENTED)
+            self._skip(min(self._position + len(line) + 1, len(self._text)), blocks.INDENTED)
             return
         self._keep_up()
         self._may_span = False
@@ -155,10 +155,10 @@ class _Scanner:
     def _skip(self, end: int, reason: str) -> None:
         """Markers up to `end` are seen, and none is live."""
         for tag in OPENING.finditer(self._text, self._position, end):
-            if self._is_free(tag.start()):
-                shape = measure(self._text, tag, self._closings, limit=end)
-                if shape and shape.end <= end:
-                    self._found.append(Found(shape.start, shape, reason))
+            if not self._is_free(tag.start()):
+                continue
+            if shape := measure(self._text, tag, self._closings, limit=end):
+                self._found.append(Found(shape.start, shape, reason))
         self._position = end
 
     def _is_free(self, start: int) -> bool:

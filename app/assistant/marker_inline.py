@@ -11,9 +11,6 @@ from collections import Counter, defaultdict
 
 from app.assistant.marker_blocks import ELEMENTS, HTML, LINK, SPAN, TAG_NAME, UNCLEAR, VOID
 
-# A longer tag is taken for one that is never closed.
-_MAX_TAG_CHARS = 1_000
-
 # Stands for an element that never ends: its tag has no end in raw HTML, or is hidden in what looked
 # like code until another block began.
 _UNFINISHED = ""
@@ -113,7 +110,7 @@ class Inline:
         name = TAG_NAME.match(self._text, start)
         if name is None:
             return
-        tag = _TAG.match(self._text, start, min(self._end, start + _MAX_TAG_CHARS))
+        tag = _TAG.match(self._text, start, self._end)
         if tag is None:
             if self._is_raw:
                 self._elements[_UNFINISHED] += 1

@@ -78,8 +78,7 @@ def decode(text: str, start: int, decoder: json.JSONDecoder = _DECODER) -> tuple
         except RecursionError as error:
             raise NotJson(len(window)) from error
         else:
-            if is_all or end < len(window):
-                return value, start + end
+            return value, start + end
         size *= 8
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from app.assistant.marker_blocks import ESCAPED, FENCED, INDENTED, SPAN
 from app.assistant.marker_context import Found, find
-from app.assistant.marker_payload import PayloadError, copied, parse_payload
+from app.assistant.marker_copy import copied
+from app.assistant.marker_payload import PayloadError, parse_payload
 
 __all__ = ["Inert", "Marker", "Part", "PayloadError", "Prose", "display", "parse_payload", "split"]
 

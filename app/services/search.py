@@ -105,7 +105,11 @@ def search(
     ripgrep: Path | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> SearchResult:
-    """Matching lines, by path, in files that the policy allows and git does not ignore."""
+    """Matching lines, by path, in files that the policy allows and git does not ignore.
+
+    ripgrep goes by the patterns alone: a file that they name and that is tracked all the same is
+    not searched.
+    """
     _check_pattern(pattern)
     _check_glob(glob)
     arguments = _arguments(workspace, pattern, glob=glob, literal=literal)

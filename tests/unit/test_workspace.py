@@ -236,6 +236,14 @@ class TestLinks:
         assert_refused(workspace, "plain/config")
         assert names(workspace.listing()) == ["docs", "README.md"]
 
+    @pytest.mark.parametrize("target", ["a\nb.md", "a\\b.md", "docs/\x1b.md"])
+    def test_a_link_to_an_unfit_name_is_refused(
+        self, workspace: Workspace, root: Path, target: str
+    ) -> None:
+        write(root / target, "x")
+        (root / "plain.md").symlink_to(target)
+        assert_refused(workspace, "plain.md")
+
     def test_P4_a_root_reached_through_a_link_is_the_real_one(
         self, root: Path, tmp_path: Path
     ) -> None:
@@ -267,7 +275,7 @@ class TestWhatIsNoPlainFile:
         assert_refused(workspace, "pipe.md")
         assert_refused(workspace, "to-pipe.md")
         assert names(workspace.listing()) == ["docs", "README.md"]
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5
 
     def test_P6_a_socket_is_refused(
         self, workspace: Workspace, root: Path, monkeypatch: pytest.MonkeyPatch
@@ -427,6 +435,8 @@ class TestRefusedNames:
         workspace = Workspace(tmp_path / "alias", hidden=[tmp_path / "alias/.lectern"])
         assert_refused(workspace, ".lectern/secret.md")
         assert_refused(workspace, "state/real/secret.md")
+        assert not workspace.allows(".lectern/secret.md")
+        assert not workspace.allows("state/real/secret.md")
         assert workspace.kind("state") == "folder"
 
     def test_a_hidden_path_outside_changes_nothing(self, root: Path, tmp_path: Path) -> None:
@@ -458,7 +468,7 @@ class TestReading:
         os.truncate(root / "README.md", 2 << 30)
         begun = time.monotonic()
         file = workspace.read("README.md", limit=1000)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5
         assert (len(file.data), file.size, file.truncated) == (1000, 2 << 30, True)
 
     @pytest.mark.parametrize(
@@ -559,7 +569,7 @@ class TestListing:
             os.close(os.open(root / f"many/{number:05}.md", os.O_CREAT | os.O_WRONLY, 0o644))
         begun = time.monotonic()
         assert len(workspace.listing("many")) == policy.MAX_ENTRIES
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5
 
 
 class TestWhatGitIgnores:
@@ -788,6 +798,15 @@ class TestRememberedListings:
         assert names(workspace.listing("docs")) == ["deep", "b.out", "guide.md"]
         change(root)
         assert names(workspace.listing("docs")) == listed
+
+    def test_a_change_to_the_rules_of_a_folder_above_is_seen(
+        self, workspace: Workspace, root: Path
+    ) -> None:
+        write(root / "docs/.gitignore", "nothing\n")
+        settle(root)
+        assert names(workspace.listing("docs/deep/er")) == ["page.md"]
+        write(root / "docs/.gitignore", "page.md\n")
+        assert names(workspace.listing("docs/deep/er")) == []
 
     def test_a_folder_that_has_just_changed_is_looked_at_again(
         self, workspace: Workspace, root: Path, asked: Callable[[], int]

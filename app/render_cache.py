@@ -62,7 +62,7 @@ class Cache(Generic[Value]):
 
     def _keep(self, key: bytes, value: Value, keep_s: float) -> None:
         cost = self._cost(value)
-        if not keep_s or cost > self._limit:
+        if cost > self._limit:
             return
         with self._lock:
             self._drop(self._entries.pop(key, None))

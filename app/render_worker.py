@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import struct
 import sys
@@ -30,12 +31,11 @@ LENGTH = struct.Struct("!I")
 MAX_MEMORY_BYTES = 1 << 30
 # The server kills a slow request long before, unless it is gone.
 MAX_CPU_S = 20
-TOO_DEEP = "This page is nested too deeply to format, so it is shown as plain text."
 
 
 def render_page(text: str, path: str, prefix: str = "") -> Answer:
     """A document: its front matter and body, its title and its table of contents."""
-    matter, body = split_front_matter(_decodable(text).removeprefix("\ufeff"))
+    matter, body = split_front_matter(_unified(text).removeprefix("\ufeff"))
     shaped = shape(clean(matter.html + to_html(body, mark=MARK)), _base(path, prefix))
     first = next((heading.text for heading in shaped.headings if heading.level == 1), None)
     return {
@@ -50,13 +50,13 @@ def render_page(text: str, path: str, prefix: str = "") -> Answer:
 
 def render_message(text: str, path: str = "", prefix: str = "") -> Answer:
     """An answer in the drawer: no ids, no footnotes, headings below those of the page."""
-    html = clean(to_html(_decodable(text), mark=None))
+    html = clean(to_html(_unified(text), mark=None))
     return {"html": shape(html, _base(path, prefix), is_message=True).html}
 
 
 def render_file(text: str, path: str, prefix: str = "") -> Answer:
     """The lines of a source file in colour, without anchors; as many as the text has."""
-    text = _decodable(text)
+    text = _unified(text)
     language, coloured = file_lines(text, path.rpartition("/")[2])
     html = clean(coloured)
     if html.count("\n") != text.count("\n"):
@@ -65,27 +65,20 @@ def render_file(text: str, path: str, prefix: str = "") -> Answer:
     return {"html": html, "language": language}
 
 
-RENDER: dict[str, Callable[[str, str, str], Answer]] = {
+RENDER: dict[str, Callable[..., Answer]] = {
     "page": render_page,
     "message": render_message,
     "file": render_file,
 }
 
 
-def _decodable(text: str) -> str:
-    """Half a surrogate pair cannot be written as UTF-8, nor sanitised."""
-    return text.encode("utf-8", "replace").decode()
+def _unified(text: str) -> str:
+    """With one kind of line end."""
+    return re.sub(r"\r\n?", "\n", text)
 
 
 def _base(path: str, prefix: str) -> Base:
     return Base(path.rpartition("/")[0], prefix.rstrip("/"))
-
-
-def answer(request: dict[str, str]) -> Answer:
-    try:
-        return RENDER[request["kind"]](request["text"], request["path"], request["prefix"])
-    except RecursionError:
-        return {"problem": TOO_DEEP}
 
 
 def _read(source: BinaryIO) -> dict[str, str] | None:
@@ -131,7 +124,8 @@ def main() -> None:
     while request := _read(sys.stdin.buffer):
         used = resource.getrusage(resource.RUSAGE_SELF)
         _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + MAX_CPU_S)
-        _write(target, answer(request))
+        render = RENDER[request.pop("kind")]
+        _write(target, render(**request))
 
 
 if __name__ == "__main__":

@@ -104,8 +104,6 @@ class Renderer:
                 answer = self._pool.ask(request)
             except RenderFailed as failure:
                 return fall_back(text, PROBLEMS[type(failure)]), KEEP_S[type(failure)]
-            if "problem" in answer:
-                return fall_back(text, str(answer["problem"])), float("inf")
             return show(answer), float("inf")
 
         return self._cache.get(_digest(kind, path, text), make)

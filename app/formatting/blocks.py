@@ -19,6 +19,7 @@ from markdown.util import AtomicString
 from app.formatting import lines as line
 from app.formatting.code import fenced
 from app.formatting.footnotes import Footnotes
+from app.formatting.references import References
 
 # Deeper quotes and lists are read as text: nobody means them, and each level reads its lines again.
 MAX_DEPTH = 24
@@ -52,8 +53,9 @@ Reader = Callable[[etree.Element, list[str], int], int]
 class GfmBlocks(BlockParser):
     """A reader takes its block from the lines at a position and returns its end, or 0: not mine."""
 
-    def __init__(self, md: Markdown, footnotes: Footnotes | None) -> None:
+    def __init__(self, md: Markdown, references: References, footnotes: Footnotes | None) -> None:
         super().__init__(md)
+        self._references = references
         self._footnotes = footnotes
         self._tables = TableProcessor(self, {"use_align_attribute": True})
         self._depth = 0
@@ -213,12 +215,14 @@ class GfmBlocks(BlockParser):
         return end
 
     def _reference(self, parent: etree.Element, lines: list[str], at: int) -> int:
-        match = _REFERENCE.match(lines[at].strip(" \t"))
+        text, end = lines[at].strip(" \t"), at + 1
+        if text.endswith("]:") and end < len(lines):
+            text, end = f"{text} {lines[end].strip()}", end + 1
+        match = _REFERENCE.match(text)
         if match is None:
             return 0
-        label = " ".join(match[1].lower().split())
-        self.md.references.setdefault(label, (match[2].strip("<>"), (match[3] or "  ")[1:-1]))
-        return at + 1
+        self._references.define(match[1], match[2].strip("<>"), (match[3] or "  ")[1:-1])
+        return end
 
     def _table(self, parent: etree.Element, lines: list[str], at: int) -> int:
         if not line.is_table(lines, at):

@@ -18,7 +18,7 @@ LANGUAGE = re.compile(r"[A-Za-z0-9_+#.-]{1,30}")
 MAX_FENCE_CHARS = 50_000
 
 _FORMATTER = HtmlFormatter(nowrap=True)
-_OPTIONS = {"stripnl": False, "ensurenl": True}
+_OPTIONS = {"stripnl": False, "ensurenl": False}
 
 
 def fenced(code: str, info: str = "") -> str:
@@ -54,4 +54,5 @@ def _by_name(language: str) -> Lexer | None:
 def _coloured(code: str, lexer: Lexer | None) -> str:
     if lexer is None:
         return escape(code)
-    return highlight(code, lexer, _FORMATTER).removesuffix("\n")
+    # With a line end of our own, so that it is ours that is taken away again.
+    return highlight(f"{code}\n", lexer, _FORMATTER).removesuffix("\n")

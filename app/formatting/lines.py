@@ -16,7 +16,7 @@ FOOTNOTE = re.compile(r"\[\^([^\]\s]+)\]:[ \t]*(.*)$")
 ADMONITION = re.compile(r"!!![ \t]+([A-Za-z][\w-]*)[ \t]*(?:\"(.*)\")?[ \t]*$")
 
 _MARKER = re.compile(r"([-+*]|(\d{1,9})[.)])([ \t]+|$)")
-_DELIMITERS = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_DELIMITERS = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$")
 _DEFINITION = re.compile(r":[ \t]+(?=\S)")
 
 _HTML_NAMES = (
@@ -141,7 +141,7 @@ def marker_at(lines: Sequence[str], at: int) -> Marker | None:
 def is_table(lines: Sequence[str], at: int) -> bool:
     if "|" not in lines[at] or at + 1 >= len(lines):
         return False
-    return _DELIMITERS.match(lines[at + 1].lstrip(" \t")) is not None
+    return _DELIMITERS.match(lines[at + 1].strip(" \t")) is not None
 
 
 def is_definition(lines: Sequence[str], at: int) -> bool:

@@ -51,7 +51,7 @@ class Base:
 
     def _local(self, url: str) -> Link | None:
         # To a browser a backslash is a slash: /\host is another host.
-        if re.match(r"[/\\]{2}|\\", url):
+        if re.match(r"[/\\]{2}", url):
             return None
         rest, _, fragment = url.partition("#")
         anchor = f"#{own_fragment(fragment)}" if fragment else ""

@@ -105,8 +105,7 @@ class _Shaper:
         self._out.append(text)
 
     def _element(self, tag: str, name: str, attributes: str, *, is_end: bool) -> None:
-        is_paragraph = name == "p" and not is_end
-        if not is_paragraph:
+        if name != "p" or is_end:
             self._put_checkbox()
         if name in _HEADINGS:
             self._heading_tag(int(name[1]), is_end=is_end)
@@ -117,8 +116,6 @@ class _Shaper:
             self._is_reference &= name != "sup"
         else:
             self._start(name, attributes)
-        if is_paragraph:
-            self._put_checkbox()
 
     def _start(self, name: str, attributes: str) -> None:
         values = {key: unescape(value) for key, value in _ATTRIBUTE.findall(attributes)}
@@ -186,25 +183,17 @@ class _Shaper:
         return '<pre tabindex="0">', "</pre>"
 
     def _sup(self, values: Values) -> tuple[str, str]:
-        values = self._with_own_id(values)
         self._is_reference |= "id" in values
-        return _tag("sup", values), "</sup>"
+        return _tag("sup", _unmarked(values)), "</sup>"
 
     def _li(self, values: Values) -> tuple[str, str]:
-        values = self._with_own_id(values)
+        values = _unmarked(values)
         task = values.pop("class", "")
         if not task:
             return _tag("li", values), "</li>"
         state = 'checked aria-label="Done"' if task == "task-done" else 'aria-label="Not done"'
         self._checkbox = f'<input type="checkbox" disabled {state}> '
         return _tag("li", {"class": "task"} | values), "</li>"
-
-    def _with_own_id(self, values: Values) -> Values:
-        name = values.pop("id", "").replace(f":{MARK}:", ":")
-        if not name or self._is_message or name in self._ids:
-            return values
-        self._ids.add(name)
-        return values | {"id": name}
 
     def _table(self, values: Values) -> tuple[str, str]:
         if values.get("class"):
@@ -217,18 +206,14 @@ class _Shaper:
             return "", ""
         address = values.pop("href", "")
         if f":{MARK}:" in address:
-            return self._footnote_link(address.replace(f":{MARK}:", ":"), values)
+            is_back = values.get("class") == "footnote-backref"
+            label = {"aria-label": "Back to the text"} if is_back else {}
+            return _tag("a", _unmarked({"href": address} | values) | label), "</a>"
         values.pop("class", None)
         link = self._base.link(address)
         if link:
             values = (_outward(link.href) if link.host else {"href": link.href}) | values
         return _tag("a", values), "</a>"
-
-    def _footnote_link(self, address: str, values: Values) -> tuple[str, str]:
-        if values.get("class") != "footnote-backref":
-            return _tag("a", {"href": address} | values), "</a>"
-        label = {"class": "footnote-backref", "href": address, "aria-label": "Back to the text"}
-        return _tag("a", label), "</a>"
 
     def _img(self, values: Values) -> tuple[str, str]:
         link = self._base.link(values.pop("src", ""))
@@ -250,6 +235,11 @@ class _Shaper:
         if self._ends.get("a"):
             return escape(text)
         return f"{_tag('a', _outward(address))}{escape(text)}</a>"
+
+
+def _unmarked(values: Values) -> Values:
+    """Only ids of ours have the mark, and only they came through the allow-list."""
+    return {key: value.replace(f":{MARK}:", ":") for key, value in values.items()}
 
 
 def _outward(address: str) -> Values:

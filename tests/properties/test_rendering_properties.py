@@ -22,13 +22,14 @@ abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt
 figure hr i ins kbd li mark ol p q rp rt ruby s samp small span strike strong sub summary
 tbody td tfoot th thead tr tt u ul var
 """
+HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 TAGS: dict[str, set[str]] = {
     **{name: set() for name in PLAIN.split()},
     "a": {"href", "title", "class", "rel", "aria-label"},
     "abbr": {"title"},
     "details": {"open"},
     "div": {"class", "data-language", "tabindex", "role", "aria-label"},
-    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6", "sup"), {"id"}),
+    **{name: {"id"} for name in (*HEADINGS, "sup")},
     "img": {"src", "alt", "title", "width", "height", "loading"},
     "input": {"type", "disabled", "checked", "aria-label"},
     "li": {"class", "id"},
@@ -61,12 +62,19 @@ def check(html: str, *, is_message: bool = False) -> None:
         assert set(element.attrib) <= TAGS[element.tag]
         assert CLASSES.fullmatch(element.get("class", ""))
         check_addresses(element)
+        check_nesting(element)
     ids = [element.get("id") for element in elements if element.get("id") is not None]
     assert len(ids) == len(set(ids))
     assert not any(name is None or name.lower().startswith("lectern-") for name in ids)
     assert not any(re.search(r"\s", name or " ") for name in ids)
     assert sum(element.tag == "h1" for element in elements) <= (0 if is_message else 1)
     assert not (is_message and ids)
+
+
+def check_nesting(element: Element) -> None:
+    inside = {str(each.tag) for each in element.iter() if each is not element}
+    assert element.tag != "a" or "a" not in inside
+    assert element.tag not in HEADINGS or not inside & HEADINGS
 
 
 def check_addresses(element: Element) -> None:
@@ -145,7 +153,7 @@ def test_the_contents_name_headings_that_are_there(text: str) -> None:
 
 
 def headings(html: str) -> Iterator[Element]:
-    return (element for element in parsed(html) if re.fullmatch("h[1-6]", str(element.tag)))
+    return (element for element in parsed(html) if element.tag in HEADINGS)
 
 
 @given(st.text(alphabet="/\\.:%?#@ahtps25eEfF \t\u00e4&;", max_size=30))

@@ -35,10 +35,10 @@ def test_the_cache_keeps_nothing_for_no_seconds_and_nothing_too_large() -> None:
 
         return cache.get(str((size, keep_s)).encode(), make)
 
-    for size, keep_s in ((1, 0.0), (1, 0.0), (21, 9.0), (21, 9.0), (1, 9.0), (1, 9.0)):
+    for size, keep_s in ((1, 9.0), (1, 0.0), (1, 0.0), (21, 8.0), (21, 8.0), (1, 9.0)):
         get(size, keep_s)
 
-    assert made == [0.0, 0.0, 9.0, 9.0, 9.0]
+    assert made == [9.0, 0.0, 0.0, 8.0, 8.0]
 
 
 def test_the_cache_lets_go_of_a_key_whose_making_failed() -> None:

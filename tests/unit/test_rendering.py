@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.formatting.allowed import clean
+from app.formatting.links import Base
 from app.rendering import MAX_BYTES, MAX_FILE_LINES, Renderer
 
 
@@ -102,15 +104,25 @@ FEATURES = {
     "footnote-without-text": ("a[^n]\n\n[^n]:", '<li id="fn:n">'),
     "footnotes-in-order": (
         "a[^y] b[^x]\n\n[^x]: X\n[^y]: Y",
-        'Y <a class="footnote-backref" href="#fnref:y"',
+        'Y <a href="#fnref:y" class="footnote-backref"',
     ),
     "footnote-twice": (
         "a[^n] b[^n]\n\n[^n]: Note",
-        '↩</a> <a class="footnote-backref" href="#fnref2:n"',
+        '↩</a> <a href="#fnref2:n" class="footnote-backref"',
     ),
     "footnote-in-footnote": ("a[^n]\n\n[^n]: N[^m]\n[^m]: M", '<li id="fn:m">'),
-    "footnote-back": ("a[^n]\n\n[^n]: Note", 'href="#fnref:n" aria-label="Back to the text"'),
+    "footnote-back": (
+        "a[^n]\n\n[^n]: Note",
+        'class="footnote-backref" aria-label="Back to the text">↩</a>',
+    ),
     "reference": ('[a][B]\n\n[b]: x.md "T"', '<a href="/wiki/docs/docs/x.md" title="T">a</a>'),
+    "reference-with-code": (
+        "[`f<T>()`][] [x][`B`]\n\n[`f<T>()`]: x.md\n[b]: y.md",
+        'docs/x.md"><code>f&lt;T&gt;()</code></a> <a href="/wiki/docs/docs/y.md">x</a>',
+    ),
+    "reference-on-two-lines": ("[a]\n\n[a]:\n  x.md", '<a href="/wiki/docs/docs/x.md">a</a>'),
+    "first-reference-counts": ("[a]\n\n[a]: x.md\n[A]: y.md", "/wiki/docs/docs/x.md"),
+    "emphasis-next-to-punctuation": ("the glob */src/*x", "the glob */src/*x"),
     "bare-address": ("see https://a.b/c_d.", 'href="https://a.b/c_d">https://a.b/c_d</a>.'),
     "no-issue-shorthand": ("#12 and @someone", "<p>#12 and @someone</p>"),
     "address-in-brackets": ("<https://a.b/?x=1&y=2>", 'href="https://a.b/?x=1&amp;y=2"'),
@@ -125,6 +137,19 @@ FEATURES = {
     "front-matter-broken": ("---\na: [\n---\ntext", '<div class="code" data-language="yaml">'),
     "front-matter-empty": ("---\n---\ntext", "<p>text</p>"),
     "rule-is-no-front-matter": ("---\n\n# Title\n\n---\n", "<hr>"),
+    "front-matter-with-alias": ("---\na: &x 1\nb: *x\n---\n", 'data-language="yaml"'),
+    "front-matter-nested": ("---\na: " + "[" * 3_000 + "\n---\ntext", "<p>text</p>"),
+    "front-matter-of-windows": ("---\r\na: b\r\n---\r\n", '<table class="front-matter">'),
+    "quotes-without-end": ("> " * 3_000 + "a", "<blockquote>"),
+    "lists-without-end": ("- " * 300 + "a", "<li>"),
+    "text-behind-a-quoted-fence": ("> ```\n> a\nb", "</blockquote>\n<p>b</p>"),
+    "block-in-a-paragraph": ("a <div>b</div>\n\nc", "</div>\n<p>c</p>"),
+    "link-in-link": ("<div><a href=x><table><td><a href=y>b</a></table></a></div>", "<td>b</td>"),
+    "heading-in-link": (
+        "<div><a href=x><h2>t</h2></a></div>",
+        '<a href="/wiki/docs/docs/x"><h2 id="t">t</h2></a>',
+    ),
+    "heading-in-heading": ("<h2>a<div><h1>b</h1></div></h2>", '<h2 id="ab">a<div>b</div><a'),
     "windows-lines": ("---\r\na: b\r\n---\r\n- x\r\n- y\r\n", "<li>x</li>\n<li>y</li>"),
     "byte-order-mark": ("\ufeff# A", '<h1 id="a">'),
 }
@@ -171,6 +196,7 @@ LINKS = {
     "scheme-without-host": ("https:x.md", None),
     "scheme-with-one-slash": ("https:/x.md", None),
     "nul": ("a%00.md", None),
+    "control-character": ("https://a.b/&#1;x", None),
 }
 
 
@@ -186,6 +212,33 @@ def test_a_link_leads_where_it_does_on_the_forge_or_nowhere(
         assert f'href="{expected}"' in html
     is_external = expected is not None and expected.startswith("https:")
     assert ('<a class="external" rel="noopener noreferrer nofollow"' in html) == is_external
+
+
+def test_a_scheme_is_refused_by_the_allow_list_and_again_where_links_are_made() -> None:
+    base = Base("docs", "")
+
+    for address in ("javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd"):
+        assert clean(f'<a href="{address}">x</a>') == "<a>x</a>"
+        assert base.link(address) is None
+
+
+OWN_VALUES = {
+    "id": ('<li id="main">x</li>', "<li>x</li>"),
+    "footnote-id": ('<sup id="fn:1">x</sup>', "<sup>x</sup>"),
+    "id-on-a-heading": ('<h2 id="main">x</h2>', '<h2 id="x">'),
+    "name": ('<a name="main">x</a>', "<a>x</a>"),
+    "class": ('<div class="card lectern-x">x</div>', "<div>x</div>"),
+    "class-of-a-line": ('<span class="line k">x</span>', '<span class="k">x</span>'),
+    "language": ("<div data-language='a\" b'>x</div>", "<div>x</div>"),
+    "width": ('<img src="x.png" width="100vw">', 'alt="" loading="lazy">'),
+    "span": ('<table><td colspan="9999" align="justify">x</table>', "<td>x</td>"),
+    "style": ('<p style="color:red" title="x">x</p>', "<p>x</p>"),
+}
+
+
+@pytest.mark.parametrize(("html", "expected"), OWN_VALUES.values(), ids=OWN_VALUES.keys())
+def test_an_author_names_nothing_on_our_page(shared: Renderer, html: str, expected: str) -> None:
+    assert expected in shared.page(html, path="docs/setup.md").html
 
 
 IMAGES = {
@@ -263,6 +316,20 @@ def test_a_file_has_a_numbered_anchor_on_every_line(shared: Renderer) -> None:
         '<span class="line" id="L2"><a class="number" href="#L2">2</a><span class="k">def' in html
     )
     assert "<b>" not in html
+
+
+def test_a_file_that_ends_in_empty_lines_has_its_colours(shared: Renderer) -> None:
+    html = shared.file("if x:\n\n\n", path="a.py")
+
+    assert '<span class="k">if</span>' in html
+    assert html.count('class="line"') == 3
+
+
+def test_a_file_whose_lexer_loses_count_of_the_lines_is_plain(shared: Renderer) -> None:
+    html = shared.file("*** A ***\nb\x0bc\n\x85d\n", path="a.robot")
+
+    assert html.count('class="line"') == 3
+    assert '<span class="c"' not in html
 
 
 def test_a_file_of_no_known_language_is_plain(shared: Renderer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -113,6 +114,15 @@ def test_a_page_that_takes_too_long_is_plain_and_costs_its_time_once(
     assert first.html == f'<pre class="plain">{SLOW}</pre>'
     assert again == first
     assert caplog.messages == ["rendering process lost: TooSlow"]
+
+
+def test_a_process_that_took_too_long_is_gone_and_the_next_page_is_its_own(
+    renderer: Renderer, mine: Callable[[], list[int]]
+) -> None:
+    renderer.page(SLOW, path="a.md")
+
+    assert mine() == []
+    assert renderer.page("# Next", path="a.md").title == "Next"
 
 
 def test_a_file_that_takes_too_long_keeps_its_anchors() -> None:
@@ -267,4 +277,24 @@ def test_a_large_page_is_plain_at_once_and_says_how_large_it_is(
 
     assert page.html.startswith('<pre class="plain">&lt;b&gt;xx')
     assert page.problem == "This page has 512 KB. Over 512 KB pages are shown as plain text."
+    assert mine() == []
+
+
+def test_a_key_press_in_the_terminal_does_not_reach_a_process(
+    renderer: Renderer, mine: Callable[[], list[int]]
+) -> None:
+    renderer.warm()
+    (worker,) = mine()
+
+    assert os.getsid(worker) == worker
+
+
+def test_a_renderer_that_is_forgotten_leaves_no_process(mine: Callable[[], list[int]]) -> None:
+    renderer = Renderer()
+    renderer.page("a", path="a.md")
+    assert len(mine()) == 1
+
+    del renderer
+    gc.collect()
+
     assert mine() == []

@@ -22,7 +22,7 @@ from app.services.llm import ChatModel, Stop
 from app.settings import LLMSettings, Secret
 
 QUESTION = [{"role": "user", "content": "Why?"}]
-STALL_S = 0.3
+STALL_S = 0.5
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 UNTIL_CLOSED = HEAD + b"Connection: close\r\n\r\n"
@@ -329,10 +329,10 @@ class TestStall:
         assert model.disconnected.wait(5)
 
     def test_slow_is_not_silent(self, chat: ChatModel, model: Model) -> None:
-        words = ("So ", "it ", "is.")
-        frames = [frame for w in words for frame in (Text(w), Wait(SILENT, STALL_S / 2))]
+        words = ("So ", "it ", "is ", "and ", "so ", "it ", "was.")
+        frames = [frame for w in words for frame in (Text(w), Wait(SILENT, STALL_S / 5))]
         model.script(Reply(tuple(frames)))
-        assert attempt(chat)[0] == "So it is."
+        assert attempt(chat)[0] == "".join(words)
 
 
 class TestNothingLeft:

@@ -94,7 +94,9 @@ def _demo_environ(world: Mapping[str, str], root: Path) -> dict[str, str]:
 def _simulation() -> Iterator[dict[str, str]]:
     """The doubles in a process of their own, which ends when its standard input does."""
     command = [sys.executable, "-m", "app.demo"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, env=_bare_environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         line = process.stdout.readline() if process.stdout else b""
         if not line:
@@ -102,6 +104,12 @@ def _simulation() -> Iterator[dict[str, str]]:
         yield json.loads(line)
     finally:
         process.communicate()
+
+
+def _bare_environ() -> dict[str, str]:
+    """What a Python process needs to start, and no secret of the person's real services."""
+    names = ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 @contextmanager
@@ -138,7 +146,8 @@ def _run(settings: Settings, *, workers: int, opens: bool) -> None:
 
 def _address(settings: Settings, port: int) -> str:
     """What to open; with a dispatch token, the token is in it once."""
-    host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
+    bare = settings.host.strip("[]")
+    host = f"[{bare}]" if ":" in bare else bare
     token = f"?token={settings.dispatch_token.reveal()}" if settings.dispatch_token else ""
     return f"http://{host}:{port}{settings.url_prefix}/{token}"
 

@@ -145,8 +145,14 @@ def wants_fragment() -> bool:
     return "HX-Request" in request.headers
 
 
+# Whoever asks from there gets no page: its files would be refused too.
+AT_THE_DOOR = ("host_not_allowed", "proxied", "not_local")
+
+
 def answer(problem: Problem) -> Response:
-    if wants_fragment():
+    if problem.code in AT_THE_DOOR and wants_html():
+        body = Response(f"{problem.message}\n", content_type="text/plain; charset=utf-8")
+    elif wants_fragment():
         body = make_response(render_template("_error.html", **_as_page(problem)))
     elif wants_html():
         around = {"tree": _tree()} if problem.status == 404 else {}

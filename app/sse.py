@@ -33,6 +33,7 @@ def frames(
     batches: Iterator[list[Event]], draw: Draw, *, is_gone: Callable[[], bool]
 ) -> Generator[bytes, None, None]:
     """A turn's batches of events as frames; a comment while there are none."""
+    yield KEEP_ALIVE  # the headers leave at once, however long the first event takes
     last = time.monotonic()
     for batch in batches:
         if is_gone():

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.actions.registry import ACTIONS, Action, Checked, Payload, check
-from app.services.errors import LecternError, NotConfigured, UpstreamError
+from app.services.errors import LecternError, NotConfigured, StorageFailed, UpstreamError
 from app.services.history import Conversation, History, Record, parse_timestamp
 from app.services.history_index import HistoryIndex
 from app.services.storage import is_locked, lock, make_private
 
 LIFETIME = timedelta(hours=24)
 SETTLE_AFTER = timedelta(seconds=30)  # by then a request without an answer has landed or is lost
+LOOK_S = 0.1  # a look at the lock by somebody else is over sooner
+NOT_RECORDED = "It was sent, but what came of it could not be recorded. Check before sending again."
 SENT_AS = "the account of FORGE_TOKEN"
 _PROPOSAL = re.compile(r"([0-9a-f]{12})-p[0-9a-f]{8}")
 
@@ -216,9 +218,9 @@ class Proposals:
             raise
         except UpstreamError as error:
             phase = "failed" if error.effect == "none" else "unknown"
-            note.write(phase, response=_failure(error))
+            note.settle(phase, _failure(error))
             raise
-        note.write("done", response=response)
+        note.settle("done", response)
         return self._read(conversation, current.id, is_held=True)
 
     def settle(self, user: str, proposal: str, *, by: str) -> Proposal:
@@ -290,7 +292,7 @@ class Proposals:
     def _held(self, proposal: str) -> Iterator[None]:
         make_private(self._directory)
         path = self._lock(proposal)
-        descriptor = lock(path, wait_s=0)
+        descriptor = lock(path, wait_s=LOOK_S)
         if descriptor is None:
             raise ProposalState("This is being sent at this moment.", "sending")
         try:
@@ -308,6 +310,13 @@ class _Note:
     proposal: Proposal
     by: str
     begun: float = field(default_factory=time.monotonic)
+
+    def settle(self, phase: str, response: Mapping[str, Any]) -> None:
+        """Write what came of something that was sent; without it the card stays `unknown`."""
+        try:
+            self.write(phase, response=response)
+        except StorageFailed as error:
+            raise StorageFailed(NOT_RECORDED) from error
 
     def write(self, phase: str, **more: object) -> None:
         self.conversation.append(

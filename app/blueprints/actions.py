@@ -13,9 +13,10 @@ from app.actions.proposals import InvalidPayload, Proposal, ProposalState
 from app.actions.registry import ACTIONS, Action
 from app.blueprints import panel
 from app.blueprints.screen import show
-from app.errors import Problem, Refused, is_navigation, problem_of, wants_fragment
+from app.errors import Refused, is_navigation, problem_of, wants_fragment
 from app.services.errors import LecternError, NotConfigured
 from app.shell import Page
+from app.transcript import Card
 from app.wiring import services
 
 bp = Blueprint("actions", __name__)
@@ -101,11 +102,11 @@ def _fields(action: Action) -> Mapping[str, object]:
 
 def _told(proposal: Proposal, status: int, *, problem: str = "") -> ResponseReturnValue:
     """The result in the caller's form: a card, a page with the card, or JSON."""
+    card = services().transcript.card(proposal, problem=problem)
     if wants_fragment():
-        card = services().transcript.card(proposal, problem=problem)
         return render_template("_card.html", card=card), status
     if is_navigation():
-        return redirect(_page_with(proposal), 303)
+        return _alone(proposal, card, status) if problem else redirect(_page_with(proposal), 303)
     return jsonify(_as_json(proposal)), status
 
 
@@ -117,19 +118,25 @@ def _not_done(
     if problem is None or not (wants_fragment() or is_navigation()):
         raise error
     current = services().proposals.find(current_user.id, proposal)
-    if is_navigation() and not isinstance(error, InvalidPayload):
+    if is_navigation() and _is_on_card(current, error):
         return redirect(_page_with(current), 303)
     card = services().transcript.card(
-        current, values=fields, problems=problem.fields, problem=_sentence(problem)
+        current, values=fields, problems=problem.fields, problem=problem.message
     )
     if wants_fragment():
         return render_template("_card.html", card=card), problem.status
+    return _alone(current, card, problem.status)
+
+
+def _is_on_card(current: Proposal, error: LecternError) -> bool:
+    """Whether the card says what happened wherever it is drawn: what is on record it does say."""
+    return isinstance(error, ProposalState) or current.problem == str(error)
+
+
+def _alone(proposal: Proposal, card: Card, status: int) -> ResponseReturnValue:
+    """A page of nothing but the card."""
     page = Page("card", None, card.title)
-    return show("card.html", page, card=card, return_to=_page_with(current)), problem.status
-
-
-def _sentence(problem: Problem) -> str:
-    return problem.message
+    return show("card.html", page, card=card, return_to=_page_with(proposal)), status
 
 
 def _page_with(proposal: Proposal) -> str:

@@ -238,7 +238,7 @@ def _chunks(pieces: Iterator[bytes]) -> Iterator[list[JSON]]:
     """The JSON objects of an event stream, in the batches in which the network brought them."""
     rest = b""
     for piece in pieces:
-        lines = (rest + piece).removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
+        lines = (rest + piece).removeprefix(b"\xef\xbb\xbf").split(b"\n")
         rest = lines.pop()
         if len(rest) > MAX_ANSWER_CHARS * 4:
             raise _error("bad_answer", "The model's server sent a line without end.")

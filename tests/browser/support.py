@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,8 +37,9 @@ PROJECT = Path(__file__).parents[2]
 PREFIX = "/team/docs"
 START_S = 20.0
 STOP_S = 15.0
-# What a new page forgets to close is only ever a stream that goes on without it.
-STREAMS = re.compile(r"/actions/chat$|/chat/turns/[^/]+/events")
+# What a page may leave unfinished when another one is opened: an answer, which goes on without it,
+# and the icon, which the browser fetches when it likes.
+LEFT = re.compile(r"/actions/chat$|/chat/turns/[^/]+/events|/icons/lectern\.svg$")
 # Violations are console errors as well; this names the directive and what it kept from running.
 CSP_LISTENER = """
 document.addEventListener("securitypolicyviolation", (event) => console.error(
@@ -151,18 +153,15 @@ class Lectern:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
-    def writer(self) -> int:
-        """The worker in which a turn is running: it alone holds the turn's lock open."""
-        live = f"{self.root}/.lectern/live/"
+    def writer(self, conversation: str) -> int:
+        """The worker that writes the answer: it alone holds the conversation's lock open."""
+        lock = f"{self.root}/.lectern/live/{conversation}.lock"
         for worker in self.workers:
             for name in Path(f"/proc/{worker}/fd").iterdir():
-                try:
-                    target = str(name.readlink())
-                except FileNotFoundError:  # closed while we looked
-                    continue
-                if target.startswith(live) and target.endswith(".lock"):
-                    return worker
-        raise AssertionError("no turn is running")
+                with suppress(FileNotFoundError):  # closed while we looked
+                    if str(name.readlink()) == lock:
+                        return worker
+        raise AssertionError("no answer is being written there")
 
     def write(self, path: str, text: str) -> str:
         """A file of the repository, as somebody writes it beside Lectern; returns its address."""
@@ -250,7 +249,7 @@ class Watch:
             self._note("foreign request", request.url)
 
     def _failed(self, request: Request) -> None:
-        is_left = request.failure == "net::ERR_ABORTED" and STREAMS.search(request.url)
+        is_left = request.failure == "net::ERR_ABORTED" and LEFT.search(request.url)
         if not is_left:
             self._note("failed request", f"{request.method} {request.url} {request.failure}")
 
@@ -292,6 +291,10 @@ class Drawer:
         self.answer = self.turn.locator("[data-answer]")
         self.turn_problem = self.turn.locator("[data-turn-problem]")
         self.card = self.turn.locator("[data-card]")
+
+    @property
+    def conversation(self) -> str:
+        return self.panel.get_attribute("data-conversation") or ""
 
     def open(self) -> None:
         self.button.click()

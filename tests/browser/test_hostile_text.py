@@ -8,6 +8,7 @@ report, so that even a script that was stopped in time fails the test.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,20 @@ onfocus="{RUN}"><button>Press</button></form>
 
 The last words of all.
 """
-# What turns all that follows into a comment, a title, a style: it ends its text, so that what is
-# tried next is tried.
+# What is not closed on its line turns all that follows into a comment, a title, a style.
 SWALLOWS = re.compile(
-    r"<(?:script|style|title|textarea|xmp|template|iframe|select|svg|math|!)", re.I
+    "<(script|style|title|textarea|xmp|iframe|select|math)(?!.*</\\1)|<[!?]", re.I
+)
+BROKEN_OFF = (
+    "<img src=x one",
+    f'<img src=x onerror="{RUN}"',
+    f"<script>{RUN}",
+    f"<svg><script>{RUN}</script",
+    f'<a href="javascript:{RUN}">press',
+    "<iframe srcdoc='<script>parent.__pwned=1",
+    "![a](http://evil.test/a.png",
+    '<style>@import "http://evil.test/b.css',
+    "<!-- <img src=x onerror=window.__pwned=1>",
 )
 ACTIVE = (
     "script, style, link, meta, base, iframe, frame, object, embed, form, button[type=submit],"
@@ -79,20 +90,23 @@ def expect_inert(page: Page, text: Locator) -> None:
     assert text.evaluate(SUSPECT) == []
 
 
-def texts() -> list[str]:
-    """The corpus in pieces of which only the last line can hide what follows."""
-    pieces = [""]
-    for line in CORPUS.splitlines(keepends=True):
-        pieces[-1] += line
-        if SWALLOWS.search(line):
-            pieces.append("")
-    return pieces
+def texts() -> Iterator[str]:
+    """The corpus in pieces of which only the last line can hide what follows it."""
+    lines: list[str] = []
+    for line in [*CORPUS.splitlines(), ""]:
+        if SWALLOWS.search(line) or not line:
+            yield "\n".join(["# Before", "", *lines, "", "The last words of all.", "", line])
+            lines = []
+        else:
+            lines.append(line)
 
 
 def test_no_hostile_page_does_anything(page: Page, doc: str, lectern: Lectern) -> None:
+    prose = page.get_by_role("main").locator("[data-prose]")
     for text in texts():
-        page.goto(lectern.write(doc.removeprefix("docs/"), f"# Before\n\n{text}"))
-        expect_inert(page, page.get_by_role("main").locator("[data-prose]"))
+        page.goto(lectern.write(doc.removeprefix("docs/"), text))
+        expect(prose).to_contain_text("The last words of all.")
+        expect_inert(page, prose)
 
 
 def test_a_hostile_page_is_read_and_talked_about_like_any_other(
@@ -137,30 +151,18 @@ def test_a_hostile_answer_is_text_in_every_prefix_and_inert_in_the_end(
     expect_inert(page, drawer.answer)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<img src=x one",
-        f'<img src=x onerror="{RUN}"',
-        f"<script>{RUN}",
-        f"<svg><script>{RUN}</script",
-        f'<a href="javascript:{RUN}">press',
-        "<iframe srcdoc='<script>parent.__pwned=1",
-        "![a](http://evil.test/a.png",
-        '<style>@import "http://evil.test/b.css',
-        "<!-- <img src=x onerror=window.__pwned=1>",
-    ],
-)
 def test_an_answer_that_breaks_off_inside_a_tag_is_inert(
-    page: Page, drawer: Drawer, doc: str, model: Model, text: str
+    page: Page, drawer: Drawer, doc: str, model: Model
 ) -> None:
-    model.script(Reply((Text("Before it. "), Text(text), End())))
     page.goto(doc)
     drawer.open()
-    drawer.ask("Quote it.")
-    drawer.expect_end("failed")
-    expect(drawer.answer).to_contain_text("Before it.")
-    expect_inert(page, drawer.answer)
+    for number, text in enumerate(BROKEN_OFF, start=1):
+        model.script(Reply((Text("Before it. "), Text(text), End())))
+        drawer.ask("Quote it.")
+        expect(drawer.turns).to_have_count(number)
+        drawer.expect_end("failed")
+        expect(drawer.answer).to_contain_text("Before it.")
+        expect_inert(page, drawer.answer)
 
 
 def test_hostile_words_in_a_question_a_tool_call_and_a_card_are_words(

@@ -17,7 +17,9 @@ MARKER = (
     ' "labels": ["bug"]}</action>'
 )
 LOOK = call_tools(
-    ("search_files", {"pattern": "retries"}), ("read_file", {"path": "docs/setup.md"})
+    ("search_files", {"pattern": "retries"}),
+    ("read_file", {"path": "docs/setup.md"}),
+    before="Let me look.",
 )
 
 
@@ -55,17 +57,18 @@ def test_a_page_is_talked_over_while_another_is_read_and_one_issue_comes_of_it(
     expect(drawer.turn.locator("[data-question]")).to_have_text("How often does it retry?")
     tools = drawer.turn.locator("[data-tool]")
     expect(tools).to_have_text([re.compile("Searched “retries”"), re.compile("Read docs/setup.md")])
-    drawer.expect_live("It retries **twice**,")
+    drawer.expect_live("Let me look. It retries **twice**,")
+    assert drawer.answer.text_content() == "Let me look.\n\nIt retries **twice**, "
 
     # Another page, while the answer is being written: it goes on there.
     page.get_by_role("navigation", name="Breadcrumb").get_by_role("link", name="docs").click()
     expect(page.locator("body")).to_have_attribute("data-doc-rel", "docs/README.md")
-    drawer.expect_live("It retries **twice**,")
+    drawer.expect_live("Let me look. It retries **twice**,")
     expect(drawer.turns).to_have_count(1)
     expect(tools).to_have_count(2)
     expect(drawer.stop).to_be_visible()
     half.set()
-    drawer.expect_live("It retries **twice**, and nobody hears of it.")
+    drawer.expect_live("Let me look. It retries **twice**, and nobody hears of it.")
     rest.set()
     drawer.expect_end()
     expect(drawer.answer.locator("strong")).to_have_text("twice")

@@ -34,6 +34,9 @@ ANSWERS = {
 }
 
 
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # each step waits for the disk
+
+
 class PowerCut(BaseException):
     """The process dies here."""
 
@@ -89,15 +92,16 @@ class Upstream:
 class ProposalLife(RuleBasedStateMachine):
     cards = Bundle("cards")
 
-    @initialize()
-    def begin(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="lectern-proposals-"))
+    @initialize(target=cards)
+    def begin(self) -> str:
+        self.folder = Path(tempfile.mkdtemp(prefix="lectern-proposals-", dir=MEMORY))
         self.moment = datetime(2026, 3, 1, tzinfo=UTC)
         self.upstream = Upstream()
         self.known: list[str] = []
         self.history = History(self.folder / "history", now=lambda: self.moment)
         self.conversation: Conversation = self.history.create("ines")
         self.restart()
+        return self.propose_one("One")
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -116,6 +120,9 @@ class ProposalLife(RuleBasedStateMachine):
 
     @rule(target=cards, title=st.sampled_from(["One", "Two", ""]))
     def propose(self, title: str) -> str:
+        return self.propose_one(title)
+
+    def propose_one(self, title: str) -> str:
         card = self.proposals.propose(
             self.conversation, turn="t", type="issue-create", payload={"title": title}, raw="{}"
         )
@@ -125,14 +132,21 @@ class ProposalLife(RuleBasedStateMachine):
     @rule(
         card=cards,
         answer=st.sampled_from(sorted(ANSWERS)),
-        title=st.sampled_from([None, "One", "Edited", ""]),
-        power_cut=st.sampled_from(["", "", "", "before", "after"]),
+        title=st.sampled_from([None, None, "One", "Edited", ""]),
+        power_cut=st.sampled_from(["", "", "", "", "before", "after"]),
     )
     def click(self, card: str, answer: str, title: str | None, power_cut: str) -> None:
         self.upstream.answer, self.upstream.power_cut = answer, power_cut
         payload = None if title is None else {"title": title}
         with suppress(LecternError, PowerCut):
             self.proposals.send("ines", card, payload, by="ines")
+
+    @rule(target=cards, answer=st.sampled_from(sorted(ANSWERS)))
+    def propose_and_click(self, answer: str) -> str:
+        """What people do most."""
+        card = self.propose_one("One")
+        self.click(card, answer, None, "")
+        return card
 
     @rule(card=cards, is_deaf=st.booleans())
     def check(self, card: str, is_deaf: bool) -> None:
@@ -181,8 +195,8 @@ class ProposalLife(RuleBasedStateMachine):
 
 
 ProposalLife.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=25,
+    max_examples=100,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from app import __version__
+from app.cli import _address as address_of
 from app.cli import main
+from app.settings import Settings
 from tests.processes import (
     GUNICORN,
     LECTERN,
@@ -229,10 +232,41 @@ def test_the_demo_shows_a_page_and_leaves_nothing(tmp_path: Path) -> None:
         }
         below = children(server.pid)
         assert len(below) == 2
+        (doubles,) = (pid for pid in below if b"app.demo" in _known_to(pid, "cmdline"))
+        assert b"canary" not in _known_to(doubles, "environ")
         assert list(tmp_path.iterdir())
         assert server.end() == 0
         eventually(lambda: not any(map(is_there, below)))
         assert [p.name for p in tmp_path.iterdir() if p.name.startswith("lectern")] == []
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000/"),
+        ("localhost", "http://localhost:8000/"),
+        ("::1", "http://[::1]:8000/"),
+        ("[::1]", "http://[::1]:8000/"),
+    ],
+)
+def test_the_address_that_is_printed_can_be_opened(tmp_path: Path, host: str, address: str) -> None:
+    assert address_of(Settings(tmp_path, tmp_path, host=host), 8000) == address
+
+
+def test_a_worker_that_ends_takes_nothing_of_the_demo_with_it(tmp_path: Path) -> None:
+    with running((*LECTERN, "demo", "--port", "0"), {"TMPDIR": str(tmp_path)}) as server:
+        before = eventually(lambda: server.client.get("/", headers=PAGE)).text
+        (doubles,) = (p for p in children(server.pid) if b"app.demo" in _known_to(p, "cmdline"))
+        (worker,) = set(children(server.pid)) - {doubles}
+        os.kill(worker, signal.SIGTERM)
+        eventually(lambda: not is_there(worker))
+        eventually(lambda: len(children(server.pid)) == 2)
+        assert server.client.get("/", headers=PAGE).text == before
+        assert is_there(doubles)
+
+
+def _known_to(pid: int, name: str) -> bytes:
+    return Path(f"/proc/{pid}/{name}").read_bytes()
 
 
 # gunicorn wsgi:app

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -220,6 +222,15 @@ class TestNewest:
         assert index.newest("alice", doc="README.md", page_kind="doc") == first.id
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 class TestCache:
     def test_what_was_read_is_not_read_again(self, index: HistoryIndex, state: Path) -> None:
         made = create(index)
@@ -270,6 +281,29 @@ class TestCache:
         assert only(index).message_count == 1
         made.path.write_bytes(whole + whole)
         assert only(index).message_count == 2
+
+    @pytest.mark.usefixtures("restless")
+    def test_a_line_that_is_being_written_is_read_when_it_is_whole(
+        self, index: HistoryIndex, state: Path
+    ) -> None:
+        made = create(index)
+        made.path.write_bytes(b'{"role":"user"}\n' * 2000)
+
+        def write_in_halves() -> None:
+            with made.path.open("ab", buffering=0) as file:
+                for _ in range(15_000):
+                    file.write(b'{"role":')
+                    file.write(b'"user"}\n')
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write_in_halves)
+            while not writing.done():
+                cache(state).unlink()  # so that reading takes a while
+                summary = only(index)
+                read = made.path.read_bytes()[: summary.size]
+                assert read.endswith(b"\n")
+                assert summary.message_count == read.count(b"\n")
+        assert only(index).message_count == 17_000
 
     def test_a_long_conversation_is_counted_whole(self, index: HistoryIndex) -> None:
         made = create(index)

@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 
 from app.actions.proposals import (
-    LIFETIME,
-    SETTLE_AFTER,
     InvalidPayload,
     Proposal,
     ProposalNotFound,
@@ -33,6 +31,8 @@ from app.services.storage import lock
 PAYLOAD: Payload = {"title": "A title", "body": "", "labels": []}
 WHOLE: Payload = {"repo": "acme/widgets", **PAYLOAD}
 MILLISECOND = timedelta(milliseconds=1)
+LIFETIME = timedelta(hours=24)
+SETTLE_AFTER = timedelta(seconds=30)
 
 
 @dataclass
@@ -559,7 +559,7 @@ def test_a_record_of_sending_without_a_holder_is_unknown_and_with_one_it_is_not(
 def test_nothing_is_sent_when_the_intention_cannot_be_recorded(
     proposals: Proposals, conversation: Conversation, upstream: Upstream, card: str
 ) -> None:
-    with no_room(), pytest.raises(StorageFailed):
+    with no_room(), pytest.raises(StorageFailed, match="nothing was done"):
         click(proposals, card)
     assert upstream.sent == []
     assert state(proposals, card) == "proposed"
@@ -573,7 +573,7 @@ def test_a_result_that_cannot_be_recorded_is_unknown_until_it_is_checked(
     room = no_room()
     upstream.after = room.__enter__
     try:
-        with pytest.raises(StorageFailed):
+        with pytest.raises(StorageFailed, match="It was sent"):
             click(proposals, card)
     finally:
         room.__exit__(None, None, None)

@@ -25,7 +25,6 @@ export class TurnView {
   #element;
   #toolTemplate;
   #text = null;
-  #broken = false;
   #doing = "Thinking";
   #timer = 0;
   #began;
@@ -67,9 +66,6 @@ export class TurnView {
       answer.dataset.live = "";
       answer.hidden = false;
     }
-    // The model speaks, looks something up, and speaks again: two paragraphs, not one run-on sentence.
-    if (this.#broken && this.#text.length > 0) this.#text.appendData("\n\n");
-    this.#broken = false;
     this.#text.appendData(text);
     this.#say("Writing");
   }
@@ -83,7 +79,6 @@ export class TurnView {
     part(tool, "tool-detail").textContent = listing(given);
     const use = tool.querySelector(".tool-line > .icon use");
     use.setAttribute("href", `${use.getAttribute("href").split("#")[0]}#${name}`);
-    this.#broken = true;
     this.#say(doing);
   }
 

@@ -42,7 +42,8 @@ class IssueCreate:
             repository,
             title=str(payload["title"]),
             body=f"{payload['body']}\n\n{mark}".lstrip("\n"),
-            labels=[ids[name] for name in payload["labels"]],
+            # One that went away since it was looked up is told as dropped.
+            labels=[ids[name] for name in payload["labels"] if name in ids],
         )
         return _response(issue, payload)
 

@@ -238,7 +238,7 @@ class Proposals:
             note = _Note(conversation, current, by)
             if found:
                 note.write("done", response=found)
-            elif current.response.get("status") or self._now() - since > SETTLE_AFTER:
+            elif _was_answered(current) or self._now() - since > SETTLE_AFTER:
                 message = f"{_service(current)} has no trace of it, so nothing was created."
                 note.write("failed", response={"code": "not_found", "message": message})
             return self._read(conversation, proposal, is_held=True)
@@ -359,6 +359,11 @@ def _origin(record: Record, ts: str) -> dict[str, Any]:
         "sources": tuple(record.get("sources") or ()),
         "proposed_at": ts,
     }
+
+
+def _was_answered(proposal: Proposal) -> bool:
+    """Whether the service itself has spoken; a proxy's word says nothing of what it still does."""
+    return proposal.response.get("status") not in (None, 502, 503, 504)
 
 
 def _failure(error: UpstreamError) -> dict[str, Any]:

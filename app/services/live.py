@@ -14,6 +14,7 @@ import re
 import secrets
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from app.services.errors import Busy, StorageFailed, TurnNotFound, TurnRunning
 from app.services.storage import is_locked, lock, make_private, open_private
 
 KEEP_S = 3600  # a finished turn's log; its records stay in the history
+REMEMBERED = 16  # turns of this process that ended last
 SWEEP_EVERY_S = 60
 WATCH_EVERY_S = 0.1
 FOLLOW_EVERY_S = 0.03  # how often another process's log is looked at
@@ -114,6 +116,7 @@ class LiveTurns:
         self.directory = directory
         self._limit = limit
         self._running: dict[str, LiveTurn] = {}
+        self._ended: OrderedDict[str, LiveTurn] = OrderedDict()
         self._mutex = threading.Lock()
         self._watcher: threading.Thread | None = None
         self._swept = -float(SWEEP_EVERY_S)
@@ -151,6 +154,9 @@ class LiveTurns:
     def end(self, turn: LiveTurn) -> None:
         with self._mutex:
             self._running.pop(turn.id, None)
+            self._ended[turn.id] = turn
+            if len(self._ended) > REMEMBERED:
+                self._ended.popitem(last=False)
         turn.close()
 
     def running(self, conversation: str) -> str | None:
@@ -197,8 +203,8 @@ class LiveTurns:
         An empty batch comes at least every `tick_s` seconds.
         """
         with self._mutex:
-            own = self._running.get(turn)
-        if own is not None:
+            own = self._running.get(turn) or self._ended.get(turn)
+        if own is not None:  # also one that ended before its first viewer came: its log may be cut
             yield from own.follow(after, tick_s)
         else:
             yield from self._follow_file(turn, after, tick_s)

@@ -483,6 +483,8 @@ def test_a_turn_is_followed_refused_and_stopped_through_another_process(
         held.set()
         rest = there.watch(turn, after=last)
         assert rest.read_until("content") == {"text": "second."}
+        # Nothing comes now, and yet the viewer is answered at once.
+        assert took_s(lambda: there.watch(turn, after=rest.seen[-1][0])) < STOPPED_S
         assert f'data-running-turn="{turn}"' in there.get("/chat/panel?doc=README.md").text
         again = there.post("/actions/chat", message="And?", doc="README.md")
         assert (again.status, again.json["error"]["code"]) == (409, "turn_running")

@@ -11,7 +11,8 @@ from flask import Flask
 
 from app.demo.model import Model
 from app.demo.reply import End, Reply, Text, Wait, call_tool, fail_midway, refuse, say, whole
-from tests.support import Person, parse_events, services_of
+from app.settings import Settings
+from tests.support import Person, parse_events, running, services_of
 
 MARKER = '<action type="issue-create">{"title": "Retry is silent", "labels": ["bug"]}</action>'
 
@@ -342,13 +343,15 @@ def test_a_position_is_a_whole_number(app: Flask, model: Model, after: str) -> N
 
 
 def test_a_turn_whose_log_is_gone_is_told_from_the_history(
-    app: Flask, person: Person, model: Model
+    app: Flask, person: Person, model: Model, settings: Settings
 ) -> None:
     model.script(say("Long ago."))
     turn = person.ask("When?", doc="README.md")["start"][0]["turn"]
     for path in services_of(app).live.directory.glob(f"{turn}*"):
         path.unlink()
-    events = parse_events(person.fetch(f"/chat/turns/{turn}/events").text)
+    for other in running(settings):
+        told = Person(other.test_client()).fetch(f"/chat/turns/{turn}/events").text
+    events = parse_events(told)
     assert events.names == ["start", "message", "done"]
     assert "Long ago." in events["message"][0]["html"]
 

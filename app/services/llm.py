@@ -206,7 +206,7 @@ class ChatModel:
         with create(**request) as response:
             for chunks in _chunks(response.iter_bytes()):
                 _check(stop, deadline)
-                text = "".join([answer.add(_checked(chunk)) for chunk in chunks])
+                text = "".join([answer.add(chunk) for chunk in chunks])
                 if text:
                     yield text
                 if answer.size > MAX_ANSWER_CHARS:
@@ -242,37 +242,39 @@ def _chunks(pieces: Iterator[bytes]) -> Iterator[list[JSON]]:
         rest = lines.pop()
         if len(rest) > MAX_ANSWER_CHARS * 4:
             raise _error("bad_answer", "The model's server sent a line without end.")
-        yield _decoded(lines)
-    with suppress(UpstreamError):  # where the stream was cut there is half a line
-        yield _decoded([rest])
+        yield from _decoded(lines)
+    try:
+        yield from _decoded([rest])
+    except UpstreamError as error:
+        if error.code != "bad_answer":  # half a line is what stands where the stream was cut
+            raise
 
 
-def _decoded(lines: list[bytes]) -> list[JSON]:
-    chunks = []
-    for line in lines:
-        if not line.startswith(b"data:"):
-            continue
-        data = line[5:].strip()
-        if data == b"[DONE]" or not data:
-            continue
-        try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError):
-            raise _error(
-                "bad_answer", "The model's server sent a line that is not JSON.", effect="unknown"
-            ) from None
-        if isinstance(chunk, dict):
-            chunks.append(chunk)
-    return chunks
+def _decoded(lines: list[bytes]) -> Iterator[list[JSON]]:
+    """One batch. Where a line is faulty, what stands before it is given before the error."""
+    chunks: list[JSON] = []
+    try:
+        for line in lines:
+            chunk = _chunk(line[5:].strip()) if line.startswith(b"data:") else None
+            if isinstance(chunk, dict):
+                chunks.append(chunk)
+    except UpstreamError:
+        yield chunks
+        raise
+    yield chunks
 
 
-def _checked(chunk: JSON) -> JSON:
-    if chunk.get("error"):
-        raise _error(
-            "failed",
-            "The model's server reported an error in the middle of the answer.",
-            retryable=True,
-        )
+def _chunk(data: bytes) -> Any:  # noqa: ANN401
+    if data == b"[DONE]" or not data:
+        return None
+    try:
+        chunk = json.loads(data)
+    except (ValueError, RecursionError):
+        message = "The model's server sent a line that is not JSON."
+        raise _error("bad_answer", message, effect="unknown") from None
+    if isinstance(chunk, dict) and chunk.get("error"):
+        message = "The model's server reported an error in the middle of the answer."
+        raise _error("failed", message, retryable=True)
     return chunk
 
 

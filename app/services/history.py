@@ -177,6 +177,8 @@ class Conversation:
         with self._reader() as file:
             for line in file:
                 yield line.rstrip(b"\n")
+                if not line.endswith(b"\n"):  # what is written behind it belongs to it
+                    return
 
     def backwards(self) -> Iterator[Record]:
         """Whole records, newest first, reading only as much of the file as is asked for."""

@@ -6,6 +6,7 @@ at; what came since is read from there on, and a missing list is made again from
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable
@@ -135,10 +136,11 @@ def _caught_up(summary: Summary | None, conversation: str, path: Path) -> Summar
             summary = Summary(conversation)  # the file was cut: begin again
         file.seek(summary.size)
         while block := file.readlines(BLOCK_BYTES):
-            whole = [line for line in block if line.endswith(b"\n")]
+            # A line that is being written comes in two parts, and no part of it is read yet.
+            whole = list(itertools.takewhile(lambda line: line.endswith(b"\n"), block))
             summary = _with_records(summary, (decode(line) for line in whole))
             summary = replace(summary, size=summary.size + sum(map(len, whole)))
-            if len(whole) < len(block):  # a line is being written: it is read when it is whole
+            if len(whole) < len(block):
                 break
     return summary
 

@@ -29,7 +29,7 @@ REMEMBERED = 16  # turns of this process that ended last
 SWEEP_EVERY_S = 60
 WATCH_EVERY_S = 0.1
 FOLLOW_EVERY_S = 0.03  # how often another process's log is looked at
-BEGIN_WAIT_S = 0.1  # a look at the lock by somebody else is over sooner
+BEGIN_WAIT_S = 0.3  # a look at the lock by somebody else is over sooner
 TURN_DEADLINE_S = 600
 _TURN = re.compile(r"([0-9a-f]{12})-[0-9a-f]{8}")
 

@@ -408,9 +408,12 @@ def _files(pid: int) -> int:
 
 
 def _quiet(client: Client) -> bool:
-    """Every question has its answer."""
+    """Every question has its answer, and no turn is about to end."""
     listed = client.get("/chat/history").json["conversations"]
-    return all(c["message_count"] and c["message_count"] % 2 == 0 for c in listed)
+    if not all(c["message_count"] and c["message_count"] % 2 == 0 for c in listed):
+        return False
+    panels = (client.get(f"/chat/panel?conversation={c['id']}").text for c in listed)
+    return all('data-running-turn=""' in panel for panel in panels)
 
 
 def leave_in_every_phase(client: Client, model: Model) -> None:

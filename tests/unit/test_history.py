@@ -214,6 +214,20 @@ class TestTornTail:
         assert json.loads(lines(conversation)[2])["prev"] == hashlib.sha256(self.TORN).hexdigest()
         assert broken_links(conversation) == []
 
+    def test_a_reader_that_met_it_does_not_take_its_rest_for_a_line(
+        self, conversation: Conversation
+    ) -> None:
+        conversation.append("user", turn="t1", content="one")
+        conversation.append("user", turn="t1", content="two")
+        data = conversation.path.read_bytes()
+        conversation.path.write_bytes(data[:-20])
+        reading = conversation.lines()
+        met = [next(reading), next(reading)]
+        with conversation.path.open("ab") as file:
+            file.write(data[-20:])
+        assert met == [data.split(b"\n")[0], data.split(b"\n")[1][:-19]]
+        assert list(reading) == []
+
     def test_it_may_be_all_there_is(self, conversation: Conversation) -> None:
         conversation.path.write_bytes(self.TORN)
         conversation.append("user", turn="t1", content="one")

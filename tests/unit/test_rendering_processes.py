@@ -156,6 +156,7 @@ def test_nothing_is_started_before_it_is_needed(
     renderer.warm()
     renderer.warm()
 
+    assert eventually(mine)
     assert len(mine()) == 1
 
 
@@ -284,6 +285,7 @@ def test_a_key_press_in_the_terminal_does_not_reach_a_process(
     renderer: Renderer, mine: Callable[[], list[int]]
 ) -> None:
     renderer.warm()
+    assert eventually(mine)
     (worker,) = mine()
 
     assert os.getsid(worker) == worker
